@@ -1,0 +1,55 @@
+"""The command line: one file per command, each thin.  Nothing imports this package."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import noisybench
+from noisybench.cli.console import complain
+from noisybench.errors import NoisybenchError
+
+
+class Commands(TyperGroup):
+    """Turns our exceptions into one message on stderr and an exit code, at the one edge there is."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NoisybenchError as error:
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            complain("Interrupted.")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="noisybench",
+    help="Benchmark the training of image classifiers with noisy labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"noisybench {noisybench.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    app()

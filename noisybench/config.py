@@ -1,0 +1,218 @@
+"""Config: everything that defines one run, and its identity.  Result: what the run measured.
+
+A field is declared once, here.  The command-line option, the YAML key, the check of its value, the
+column in the store and the grouping of the report come from that declaration.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
+from typing import Annotated, Any, get_type_hints
+
+from noisybench.errors import InvalidValue, UnknownName
+from noisybench.options import Declared, Option
+from noisybench.registry import DATASETS, KINDS, hyper_parameters
+
+IDENTITY_VERSION = 1
+
+# Of these, a data set's protocol gives the number of epochs it was written for; a run of another
+# length without its own values scales them, so that a short run is a short form of the protocol.
+SCALED_WITH_EPOCHS = ("milestones", "prune_from", "prune_every")
+
+PROTOCOL = "default: the data set's protocol"
+PROTOCOL_SCALED = "default: the data set's protocol, scaled to --epochs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that defines one run.  Make one with `Config.create`, which fills in the protocol."""
+
+    dataset: Annotated[str, Option("data set", kind="data set")] = "digits"
+    noise: Annotated[str, Option("how labels are corrupted", kind="noise")] = "uniform"
+    rate: Annotated[float, Option("noise rate η, the fraction of labels affected", minimum=0, below=1)] = 0.4
+    draws: Annotated[
+        str,
+        Option(
+            "independent: each label is drawn by itself; exact: round(η·n) labels of each class flip",
+            choices=("independent", "exact"),
+        ),
+    ] = "independent"
+    labels: Annotated[str, Option("hash of a file of noisy labels, if one was given", cli=False)] = ""
+    keep: Annotated[str, Option("hash of a mask of samples to train on, if one was given", cli=False)] = ""
+    loss: Annotated[str, Option("loss", kind="loss")] = "cce"
+    seed: Annotated[
+        int, Option("seed of noise, split, initial weights and order", minimum=0, maximum=2**32 - 1)
+    ] = 0
+    train_size: Annotated[
+        int | None,
+        Option("random subset of the training set to use, in images, validation included", minimum=2),
+    ] = None
+    validation: Annotated[
+        float, Option("fraction of the training set held out for validation", minimum=0.001, maximum=0.9)
+    ] = 0.1
+    model: Annotated[str, Option(f"network [{PROTOCOL}]", kind="model")]
+    epochs: Annotated[int, Option(f"length of training in epochs [{PROTOCOL}]", minimum=1)]
+    batch_size: Annotated[int, Option(f"images per step [{PROTOCOL}]", minimum=2)]
+    optimiser: Annotated[str, Option("optimiser", choices=("sgd", "adam"))] = "sgd"
+    lr: Annotated[float, Option(f"initial learning rate [{PROTOCOL}]", minimum=0)]
+    milestones: Annotated[
+        tuple[int, ...],
+        Option(f"epochs after which the learning rate is divided by 10 [{PROTOCOL_SCALED}]", minimum=1),
+    ]
+    momentum: Annotated[float, Option("momentum of SGD", minimum=0, below=1)] = 0.9
+    weight_decay: Annotated[float, Option("weight decay", minimum=0)] = 1e-4
+    augment: Annotated[
+        str,
+        Option(
+            f"flip-crop: random flip, and random crop after padding by 4 pixels [{PROTOCOL}]",
+            choices=("flip-crop", "none"),
+        ),
+    ]
+    prune_from: Annotated[
+        int, Option(f"epochs before the first pruning, where the loss prunes [{PROTOCOL_SCALED}]", minimum=1)
+    ]
+    prune_every: Annotated[
+        int, Option(f"epochs between prunings, where the loss prunes [{PROTOCOL_SCALED}]", minimum=1)
+    ]
+
+    @classmethod
+    def create(cls, **given: Any) -> "Config":
+        """Check `given`, bring names to canonical form and fill in the data set's protocol.
+
+        Keys are fields of Config or, as shorthands, hyper-parameters of the chosen loss, noise or
+        model (``q=0.5`` for ``loss="lq(q=0.5)"``).  None means not given.  Raises InputError.
+        """
+        given = {key: value for key, value in given.items() if value is not None}
+        shorthand = {key: given.pop(key) for key in list(given) if key not in declared_fields()}
+        values = {key: declared_fields()[key].read(key, value) for key, value in given.items()}
+        dataset = values.get("dataset", cls.dataset)
+        protocol = DATASETS[dataset.partition("@")[0]].about["protocol"]
+        values = _with_protocol(values, protocol)
+        for f in fields(cls):
+            if f.default is not MISSING:
+                values.setdefault(f.name, f.default)
+        values |= _canonical_names(values, shorthand)
+        config = cls(**values)
+        if list(config.milestones) != sorted(set(config.milestones)):
+            raise InvalidValue(f"milestones is {config.milestones}, but must be increasing epochs.")
+        return config
+
+    @property
+    def identity(self) -> str:
+        """A versioned hash of what changes the run's expected result: 16 hexadecimal digits.
+
+        A field at its default is left out, so that a field added later leaves old identities alone.
+        """
+        changed = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.default is MISSING or getattr(self, f.name) != f.default
+        }
+        text = json.dumps({"version": IDENTITY_VERSION, **changed}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def row(self) -> dict[str, Any]:
+        """The fields as plain values for a table: the milestones as text."""
+        return {**asdict(self), "milestones": " ".join(map(str, self.milestones))}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Config":
+        """The inverse of `row`; other columns of `row` are ignored."""
+        return cls(**{name: d.read(name, row[name]) for name, d in declared_fields().items()})
+
+
+@cache
+def declared_fields() -> dict[str, Declared]:
+    """The declaration of each field of Config, in order."""
+    hints = get_type_hints(Config, include_extras=True)
+    return {f.name: Declared.of(hints[f.name]) for f in fields(Config)}
+
+
+def _with_protocol(values: dict[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the protocol's values to `values`, scaled where the run has another length."""
+    scale = values.get("epochs", protocol["epochs"]) / protocol["epochs"]
+
+    def scaled(epochs: int) -> int:
+        return max(1, round(epochs * scale))
+
+    filled = dict(values)
+    for name, value in protocol.items():
+        if name in SCALED_WITH_EPOCHS:
+            value = tuple(sorted({scaled(m) for m in value})) if name == "milestones" else scaled(value)
+        filled.setdefault(name, value)
+    return filled
+
+
+def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> dict[str, str]:
+    """The canonical forms of the named fields, with each shorthand given to the one it belongs to."""
+    named = {name: d.option.kind for name, d in declared_fields().items() if d.option.kind}
+    canonical, used = {}, set()
+    for name, kind in named.items():
+        registry = KINDS[kind]
+        stem, _, suffix = values[name].partition("@")
+        entry = registry.bind(stem).entry
+        own = {key: value for key, value in shorthand.items() if key in entry.parameters}
+        used |= set(own)
+        canonical[name] = str(registry.bind(stem, own)) + (f"@{suffix}" if suffix else "")
+    for key in shorthand.keys() - used:
+        owners = hyper_parameters().get(key)
+        if owners is None:
+            raise UnknownName("field of a run", key, [*declared_fields(), *hyper_parameters()])
+        choices = ", ".join(f"{registry.kind} {entry.name}" for registry, entry in owners)
+        raise InvalidValue(f"{key} was given, but nothing chosen here has it. It belongs to: {choices}.")
+    return canonical
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch measured.  Accuracies are fractions from 0 to 1.
+
+    softmax_correct, softmax_wrong: mean softmax of the given label over the correctly and over the
+    wrongly labelled training samples (Figure 1c), gathered from the epoch's own training batches;
+    None where there was no such sample.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    test_accuracy: float
+    lr: float
+    n_kept: int
+    softmax_correct: float | None
+    softmax_wrong: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What one pruning step did, after `epoch` epochs, by the network of epoch `model_epoch`.
+
+    precision: of the dropped samples, the fraction with a wrong label; recall: of the wrong labels,
+    the fraction dropped.  None where there was nothing to take a fraction of.
+    """
+
+    epoch: int
+    model_epoch: int
+    n_kept: int
+    n_dropped: int
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run measured.  best_epoch: the earliest of highest noisy-validation accuracy (Table 1);
+    last_test_accuracy: that of the last epoch (Table 2)."""
+
+    best_epoch: int
+    val_accuracy: float
+    test_accuracy: float
+    last_test_accuracy: float
+    n_train: int
+    n_kept: int
+    seconds: float
+    epochs: list[Epoch] = field(repr=False)
+    prunings: list[Pruning] = field(repr=False)

@@ -1,0 +1,52 @@
+"""What a user can do wrong, and how we say so.
+
+    NoisybenchError          a message for a person; the CLI prints it on stderr, without a traceback
+    ├── InputError           wrong input of any kind; the CLI exits 2
+    │   ├── UnknownName      no such loss, noise, data set, model, field, run; says which is nearest
+    │   ├── InvalidValue     a value of the wrong type or outside its bounds
+    │   ├── DataError        a data set or a file that is missing, damaged or not what it claims
+    │   └── StoreError       a store that cannot be opened, read or written
+    └── RunFailed            a run that ended without a result, such as a loss that turned NaN; exits 1
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class NoisybenchError(Exception):
+    """A message for a person."""
+
+    exit_code = 1
+
+
+class InputError(NoisybenchError):
+    """Wrong input: the message says what was wrong, what is allowed and what to try."""
+
+    exit_code = 2
+
+
+class UnknownName(InputError):
+    """A name that is not known, with the nearest known one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        listing = f" Known: {', '.join(known)}." if known else ""
+        super().__init__(f"No {kind} is called '{name}'.{hint}{listing}")
+
+
+class InvalidValue(InputError):
+    """A value of the wrong type or outside its bounds."""
+
+
+class DataError(InputError):
+    """A data set or a file that is missing, damaged or not what it claims."""
+
+
+class StoreError(InputError):
+    """A store that cannot be opened, read or written."""
+
+
+class RunFailed(NoisybenchError):
+    """A run that ended without a result."""

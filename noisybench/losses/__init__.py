@@ -1,0 +1,101 @@
+"""Per-sample losses, and the same as `torch.nn.Module` classes for any training loop.
+
+A loss is one registered function from logits, a float tensor of shape (n, classes), and targets, an
+int64 tensor of shape (n,), to the losses, a float tensor of shape (n,).  All work from the
+log-softmax in float32 (float64 for float64 logits), also under autocast, and are finite in value and
+gradient for any finite logits.
+
+`criterion` names the class that wraps the function: ``LqLoss(q=0.7, reduction="mean")`` is made from
+`lq` when it is first asked for, so that neither names nor help texts wait for torch to be imported.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from noisybench.options import Option
+from noisybench.registry import LOSSES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Q = Annotated[float, Option("exponent q of Eq. 6: 0 is cce, 1 is unhinged", minimum=0, maximum=1)]
+K = Annotated[float, Option("threshold k of Eq. 9: samples with f_y <= k are pruned", minimum=0, maximum=1)]
+
+
+def log_likelihood(logits: "Tensor", target: "Tensor") -> "Tensor":
+    """log f_y(x), shape (n,): the log-softmax of the target, in float32 or better."""
+    from torch.nn.functional import cross_entropy
+
+    return -cross_entropy(_at_least_float32(logits), target, reduction="none")
+
+
+def _at_least_float32(logits: "Tensor") -> "Tensor":
+    return logits if logits.element_size() >= 4 else logits.float()
+
+
+@LOSSES.register("cce", criterion="CCELoss")
+def cce(logits: "Tensor", target: "Tensor") -> "Tensor":
+    """Categorical cross entropy, -log f_y (Eq. 2)."""
+    return -log_likelihood(logits, target)
+
+
+@LOSSES.register("mae", criterion="MAELoss")
+def mae(logits: "Tensor", target: "Tensor") -> "Tensor":
+    """Mean absolute error, 2 - 2 f_y (Eq. 4)."""
+    return -2 * log_likelihood(logits, target).expm1()
+
+
+@LOSSES.register("unhinged", criterion="UnhingedLoss")
+def unhinged(logits: "Tensor", target: "Tensor") -> "Tensor":
+    """Unhinged loss, 1 - f_y: half of mae."""
+    return -log_likelihood(logits, target).expm1()
+
+
+@LOSSES.register("lq", criterion="LqLoss")
+def lq(logits: "Tensor", target: "Tensor", *, q: Q = 0.7) -> "Tensor":
+    """Generalised cross entropy, (1 - f_y^q) / q (Eq. 6)."""
+    return _box_cox(log_likelihood(logits, target), q)
+
+
+def _box_cox(log_f: "Tensor", q: float) -> "Tensor":
+    """(1 - f^q) / q from log f, with its limit -log f at q = 0."""
+    return -log_f if q == 0 else -(q * log_f).expm1() / q
+
+
+@LOSSES.register("trunc-lq", criterion="TruncatedLqLoss", prunes_by="k", trains_as="lq")
+def trunc_lq(logits: "Tensor", target: "Tensor", *, q: Q = 0.7, k: K = 0.5) -> "Tensor":
+    """Truncated L_q (Eq. 9), trained by alternate convex search: L_q over the samples with f_y > k.
+
+    The function itself is Eq. 9, constant and so without gradient where f_y <= k.  At k = 0 it is
+    `lq`.  Training uses Algorithm 1 instead (`prunes_by`, `trains_as`).
+    """
+    import math
+
+    log_f = log_likelihood(logits, target)
+    return _box_cox(log_f if k == 0 else log_f.clamp(min=math.log(k)), q)
+
+
+@LOSSES.register("forward-t", criterion="ForwardLoss")
+def forward_t(logits: "Tensor", target: "Tensor", *, transition: "Tensor") -> "Tensor":
+    """Forward correction with the true transition matrix T, -log (T^T f)_y (Eq. 1; Patrini et al. 2017).
+
+    transition: shape (classes, classes), row i the distribution of the noisy label of class i.
+    A target whose column of T is zero cannot occur, and its loss is infinite.
+    """
+    log_f = _at_least_float32(logits).log_softmax(dim=1)
+    log_t = transition.to(log_f).log().T[target]
+    return -(log_f + log_t).logsumexp(dim=1)
+
+
+def __getattr__(name: str) -> Any:
+    """The criterion class of the loss that names it, such as `LqLoss`."""
+    for entry in LOSSES:
+        if entry.about["criterion"] == name:
+            from noisybench.losses.criteria import criterion_class
+
+            globals()[name] = criterion_class(entry)
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *(entry.about["criterion"] for entry in LOSSES)]

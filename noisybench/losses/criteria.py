@@ -1,0 +1,48 @@
+"""Losses as `torch.nn.Module` classes with torch's own conventions."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from noisybench.errors import InvalidValue
+from noisybench.registry import LOSSES, Bound, Entry
+
+REDUCTIONS = {"mean": torch.mean, "sum": torch.sum, "none": lambda losses: losses}
+
+
+class Criterion(nn.Module):
+    """A loss as a module: ``criterion(logits, target)``.
+
+    logits: float, shape (n, classes).  target: int64, shape (n,).  Returns a scalar, or shape (n,)
+    with ``reduction="none"``.  Hyper-parameters are keywords; a tensor that the loss needs (the
+    transition matrix of `ForwardLoss`) is a keyword too, and a buffer that moves with the module.
+    Raises InvalidValue for a value out of bounds.
+    """
+
+    entry: ClassVar[Entry]
+
+    def __init__(self, *, reduction: str = "mean", **values: Any) -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise InvalidValue(f"reduction is {reduction!r}, but must be one of {', '.join(REDUCTIONS)}.")
+        missing = set(self.entry.needs) - set(values)
+        if missing:
+            raise InvalidValue(f"{type(self).__name__} needs {', '.join(sorted(missing))}.")
+        for name in self.entry.needs:
+            self.register_buffer(name, torch.as_tensor(values.pop(name)))
+        self.reduction = reduction
+        self.bound: Bound = LOSSES.bind(self.entry.name, values)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        buffers = dict(self.named_buffers())
+        return REDUCTIONS[self.reduction](self.bound(logits, target, **buffers))
+
+    def extra_repr(self) -> str:
+        return f"{self.bound}, reduction={self.reduction}"
+
+
+def criterion_class(entry: Entry) -> type[Criterion]:
+    """The module class of a registered loss."""
+    about = {"entry": entry, "__doc__": f"{entry.help}\n\n{Criterion.__doc__}", "__module__": "noisybench.losses"}
+    return type(entry.about["criterion"], (Criterion,), about)
