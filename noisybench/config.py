@@ -132,7 +132,7 @@ def declared_fields() -> dict[str, Declared]:
 
 def _with_protocol(values: dict[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
     """Add the protocol's values to `values`, scaled where the run has another length."""
-    scale = values.get("epochs", protocol["epochs"]) / protocol["epochs"]
+    scale: float = values.get("epochs", protocol["epochs"]) / protocol["epochs"]
 
     def scaled(epochs: int) -> int:
         return max(1, round(epochs * scale))
@@ -151,7 +151,8 @@ def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> di
     canonical, used = {}, set()
     for name, kind in named.items():
         registry = KINDS[kind]
-        stem, _, suffix = values[name].partition("@")
+        # Only a data set has a suffix: the beginning of its fingerprint.
+        stem, _, suffix = values[name].partition("@") if name == "dataset" else (values[name], "", "")
         entry = registry.bind(stem).entry
         own = {key: value for key, value in shorthand.items() if key in entry.parameters}
         used |= set(own)

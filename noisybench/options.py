@@ -6,6 +6,7 @@ and the message when it is wrong all come from that one declaration.
 """
 
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -20,6 +21,8 @@ class Option:
     choices: the only values allowed.
     kind: the registry whose names are allowed ("loss", "noise", "data set", "model").
     cli: whether the command line offers it under its own name.
+    parse: brings a value of the right type to its canonical form, which it must leave as it is; raises
+    InputError.
     """
 
     help: str
@@ -29,6 +32,7 @@ class Option:
     choices: tuple[str, ...] = ()
     kind: str = ""
     cli: bool = True
+    parse: Callable[[Any], Any] | None = None
 
     @property
     def allowed(self) -> str:
@@ -36,11 +40,11 @@ class Option:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.minimum is not None and self.maximum is not None:
-            return f"from {self.minimum:g} to {self.maximum:g}"
+            return f"from {self.minimum:.15g} to {self.maximum:.15g}"
         if self.minimum is not None and self.below is not None:
-            return f"at least {self.minimum:g} and below {self.below:g}"
+            return f"at least {self.minimum:.15g} and below {self.below:.15g}"
         if self.minimum is not None:
-            return f"at least {self.minimum:g}"
+            return f"at least {self.minimum:.15g}"
         return ""
 
 
@@ -97,15 +101,25 @@ class Declared:
         if isinstance(value, bool) != (wanted is bool):
             raise wrong
         if wanted in (int, float):
-            if not isinstance(value, int | float) or (wanted is int and value != int(value)):
-                raise wrong
-            value = wanted(value)
-            self._check_bounds(value, wrong)
+            value = self._read_number(value, wanted, wrong)
         elif not isinstance(value, wanted):
             raise wrong
         if self.option.choices and value not in self.option.choices:
             raise wrong
-        return value
+        return value if self.option.parse is None else self.option.parse(value)
+
+    def _read_number(self, value: Any, wanted: type, wrong: InvalidValue) -> Any:
+        if not isinstance(value, int | float):
+            raise wrong
+        try:
+            number = wanted(value) + 0  # -0.0 becomes 0.0: one value, one identity
+        except (OverflowError, ValueError):  # infinity and NaN as int, an int beyond all floats
+            raise wrong from None
+        # Beyond 2**53 a text, which is read as a float, no longer says which whole number it is.
+        if wanted is int and (number != value or abs(number) > 2**53):
+            raise wrong
+        self._check_bounds(number, wrong)
+        return number
 
     def _check_bounds(self, value: float, wrong: InvalidValue) -> None:
         o = self.option

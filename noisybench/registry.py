@@ -3,13 +3,14 @@
 An entry is one decorated function.  Its keyword-only parameters with defaults are its
 hyper-parameters, declared as ``Annotated[type, Option(...)]``; the first line of its docstring is
 its help text.  `Registry.bind` reads the text a user writes, such as ``lq(q=0.5)``, into a `Bound`
-entry whose `str` is the canonical form with every hyper-parameter spelled out, so that ``lq`` and
-``lq(q=0.7)`` are the same.
+entry whose `str` is the canonical form with the hyper-parameters spelled out, so that ``lq`` and
+``lq(q=0.7)`` are the same.  Only a text that is empty by default is left out while it is empty.
 """
 
 import ast
 import importlib
 import inspect
+import keyword
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,12 @@ class Bound:
     arguments: Mapping[str, Any] = field(hash=False)
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{name}={_show(value)}" for name, value in self.arguments.items())
+        defaults = self.entry.defaults
+        shown = ", ".join(
+            f"{name}={_show(value)}"
+            for name, value in self.arguments.items()
+            if (value, defaults[name]) != ("", "")
+        )
         return f"{self.entry.name}({shown})" if shown else self.entry.name
 
     def __call__(self, *args: Any, **context: Any) -> Any:
@@ -54,8 +60,10 @@ class Bound:
 def _show(value: Any) -> str:
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
-    if isinstance(value, str) and not re.fullmatch(r"[\w.-]+", value):
-        return repr(value)
+    if isinstance(value, str):
+        # Bare only where `_arguments` reads the same text back: not "1e3", "a-b", "None" or "ﬁ".
+        bare = value.isascii() and value.isidentifier() and not keyword.iskeyword(value)
+        return value if bare else repr(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -125,22 +133,24 @@ class Registry:
 def _arguments(text: str, inside: str) -> dict[str, Any]:
     """Read ``q=0.5, k=0.3``; a bare word is a string."""
     problem = InvalidValue(f"'{text}' cannot be read: write parameters as name=value, separated by commas.")
+    unreadable = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)  # as `ast` documents
     try:
         call = ast.parse(f"f({inside})", mode="eval").body
-    except (SyntaxError, ValueError):
+    except unreadable:
         raise problem from None
-    if not isinstance(call, ast.Call) or call.args:
+    # "q=1)(q=2" is a call too, of what f(q=1) returns.
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
         raise problem
     values: dict[str, Any] = {}
-    for keyword in call.keywords:
-        if keyword.arg is None or keyword.arg in values:
+    for given in call.keywords:
+        if given.arg is None or given.arg in values:
             raise problem
-        if isinstance(keyword.value, ast.Name):
-            values[keyword.arg] = keyword.value.id
+        if isinstance(given.value, ast.Name):
+            values[given.arg] = given.value.id
             continue
         try:
-            values[keyword.arg] = ast.literal_eval(keyword.value)
-        except ValueError:
+            values[given.arg] = ast.literal_eval(given.value)
+        except unreadable:
             raise problem from None
     return values
 

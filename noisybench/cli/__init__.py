@@ -1,11 +1,14 @@
 """The command line: one file per command, each thin.  Nothing imports this package."""
 
+import signal
+import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import noisybench
+from noisybench.cli import corrupt, data, evaluate, prune, report, runs, sweep, train
 from noisybench.cli.console import complain
 from noisybench.errors import NoisybenchError
 
@@ -51,5 +54,17 @@ def _root(
     pass
 
 
+app.command()(corrupt.corrupt)
+app.command()(train.train)
+app.command()(prune.prune)
+app.command()(evaluate.evaluate)
+app.command()(report.report)
+app.command()(sweep.sweep)
+app.add_typer(runs.app, name="runs")
+app.add_typer(data.app, name="data")
+
+
 def main() -> None:
+    # So that a run that is told to end says so in the store, as it does at Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     app()

@@ -9,6 +9,7 @@ gradient for any finite logits.
 `lq` when it is first asked for, so that neither names nor help texts wait for torch to be imported.
 """
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 from noisybench.options import Option
@@ -57,8 +58,11 @@ def lq(logits: "Tensor", target: "Tensor", *, q: Q = 0.7) -> "Tensor":
 
 
 def _box_cox(log_f: "Tensor", q: float) -> "Tensor":
-    """(1 - f^q) / q from log f, with its limit -log f at q = 0."""
-    return -log_f if q == 0 else -(q * log_f).expm1() / q
+    """(1 - f^q) / q from log f, with its limit -log f at q = 0.
+
+    Below 1e-30 the limit is exact in float64, while q itself may vanish in float32 and leave 0 / 0.
+    """
+    return -log_f if q < 1e-30 else -(q * log_f).expm1() / q
 
 
 @LOSSES.register("trunc-lq", criterion="TruncatedLqLoss", prunes_by="k", trains_as="lq")
@@ -68,10 +72,11 @@ def trunc_lq(logits: "Tensor", target: "Tensor", *, q: Q = 0.7, k: K = 0.5) -> "
     The function itself is Eq. 9, constant and so without gradient where f_y <= k.  At k = 0 it is
     `lq`.  Training uses Algorithm 1 instead (`prunes_by`, `trains_as`).
     """
-    import math
-
     log_f = log_likelihood(logits, target)
-    return _box_cox(log_f if k == 0 else log_f.clamp(min=math.log(k)), q)
+    if k > 0:
+        # Not clamp: that lets the gradient through where f_y is exactly k.
+        log_f = log_f.where(log_f > math.log(k), math.log(k))
+    return _box_cox(log_f, q)
 
 
 @LOSSES.register("forward-t", criterion="ForwardLoss")

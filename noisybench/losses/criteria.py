@@ -1,5 +1,6 @@
 """Losses as `torch.nn.Module` classes with torch's own conventions."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -8,7 +9,11 @@ from torch import Tensor, nn
 from noisybench.errors import InvalidValue
 from noisybench.registry import LOSSES, Bound, Entry
 
-REDUCTIONS = {"mean": torch.mean, "sum": torch.sum, "none": lambda losses: losses}
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": Tensor.mean,
+    "sum": Tensor.sum,
+    "none": lambda losses: losses,
+}
 
 
 class Criterion(nn.Module):
@@ -30,7 +35,9 @@ class Criterion(nn.Module):
         if missing:
             raise InvalidValue(f"{type(self).__name__} needs {', '.join(sorted(missing))}.")
         for name in self.entry.needs:
-            self.register_buffer(name, torch.as_tensor(values.pop(name)))
+            # torch's default type, as for any module: float64 from NumPy could not move to every device.
+            value = torch.as_tensor(values.pop(name), dtype=torch.get_default_dtype())
+            self.register_buffer(name, value)
         self.reduction = reduction
         self.bound: Bound = LOSSES.bind(self.entry.name, values)
 
@@ -44,5 +51,6 @@ class Criterion(nn.Module):
 
 def criterion_class(entry: Entry) -> type[Criterion]:
     """The module class of a registered loss."""
-    about = {"entry": entry, "__doc__": f"{entry.help}\n\n{Criterion.__doc__}", "__module__": "noisybench.losses"}
-    return type(entry.about["criterion"], (Criterion,), about)
+    doc = f"{entry.help}\n\n{Criterion.__doc__}"
+    body = {"entry": entry, "__doc__": doc, "__module__": "noisybench.losses"}
+    return type(entry.about["criterion"], (Criterion,), body)

@@ -1,0 +1,17 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATABASE = Path("noisybench.db")
+
+Database = Annotated[Path, typer.Option("--db", envvar="NOISYBENCH_DB", help="SQLite file of runs.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="Id of a run, or its beginning.", show_default=False)
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Force = Annotated[bool, typer.Option("--force", help="Train again what the store has already.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

@@ -1,0 +1,141 @@
+"""`noisybench corrupt`: noisy labels in a file of their own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from noisybench.cli.arguments import AsJson
+from noisybench.cli.console import out, print_json, warn
+from noisybench.cli.options import config_options
+from noisybench.config import Config
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from noisybench.manifest import Manifest
+
+# A matrix of more classes than this does not fit 80 columns: the most frequent flips stand for it.
+MATRIX_CLASSES = 10
+FREQUENT_FLIPS = 10
+
+
+@config_options("dataset", "noise", "rate", "draws", "seed")
+def corrupt(
+    path: Annotated[Path, typer.Option("--out", help="File to write, such as labels.npz.")],
+    as_json: AsJson = False,
+    **values: Any,
+) -> None:
+    """Draw noisy labels, write them to a file and show what was drawn.
+
+    The file holds clean and noisy labels of the whole training set and how they were drawn, and needs
+    no pickle to read. `noisybench train --labels` trains on exactly these labels.
+    """
+    from noisybench import datasets
+    from noisybench.corruption import intolerable, noisy_labels
+    from noisybench.manifest import DRAWN_BY, Manifest
+
+    config = Config.create(**values)
+    dataset = datasets.load(config.dataset)
+    noisy, transition = noisy_labels(config, dataset.train_labels)
+    warning = intolerable(transition)
+    if warning:
+        warn(warning)
+    drawn_by = {name: getattr(config, name) for name in DRAWN_BY}
+    manifest = Manifest(
+        **{**drawn_by, "dataset": dataset.name},
+        fingerprint=dataset.fingerprint,
+        classes=dataset.classes,
+        transition=transition,
+        clean=dataset.train_labels,
+        noisy=noisy,
+        index=dataset.train_index,
+    )
+    manifest.write(path)
+    if as_json:
+        print_json(summary(manifest, path))
+    else:
+        show(manifest, path)
+
+
+def summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
+    """The labels for machines.  transition_matrix: the probabilities they were drawn with, a row per
+    true class; realised_transition_matrix: the fractions that came out."""
+    from noisybench.corruption import realised_transition
+    from noisybench.manifest import DRAWN_BY
+
+    clean, noisy = manifest.clean, manifest.noisy
+    return {
+        "path": str(path),
+        **{name: getattr(manifest, name) for name in DRAWN_BY},
+        "n": len(noisy),
+        "realised_rate": manifest.realised_rate,
+        "classes": list(manifest.classes),
+        "transition_matrix": manifest.transition.tolist(),
+        "realised_transition_matrix": realised_transition(clean, noisy, len(manifest.classes)).tolist(),
+        "fingerprint": manifest.fingerprint,
+        "sha256": manifest.sha256,
+    }
+
+
+def show(manifest: "Manifest", path: Path) -> None:
+    """The labels for people."""
+    m = manifest
+    n_wrong = int((m.clean != m.noisy).sum())
+    out.print(
+        f"Wrote {path}: {len(m.noisy):,} labels of {m.dataset}, {m.noise} noise {m.rate:g} ({m.draws} draws),"
+        f" seed {m.seed}.\nRealised rate {m.realised_rate:.4f}: {n_wrong:,} labels are wrong."
+        f"\nSHA-256 of the labels {m.sha256}",
+        markup=False,
+        soft_wrap=True,
+    )
+    out.print()
+    out.print(matrix_table(m) if len(m.classes) <= MATRIX_CLASSES else flips_table(m))
+
+
+def matrix_table(manifest: "Manifest") -> "Table":
+    """The realised transition matrix, in per cent."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from noisybench.corruption import realised_transition
+
+    classes = manifest.classes
+    title = "Realised transition matrix, in % of the true class"
+    table = Table(title=title, box=box.SIMPLE, padding=(0, 0, 0, 1))
+    table.add_column("true \\ given", no_wrap=True, max_width=14)
+    for number in range(len(classes)):
+        table.add_column(str(number), justify="right", no_wrap=True)
+    rows = realised_transition(manifest.clean, manifest.noisy, len(classes))
+    for number, (name, row) in enumerate(zip(classes, rows, strict=True)):
+        label = Text(f"{number} {name}" if name != str(number) else name)
+        table.add_row(label, *(percent(share) if share else "·" for share in row))
+    return table
+
+
+def percent(share: float) -> str:
+    """A fraction in at most four characters."""
+    return f"{100 * share:.1f}".replace("100.0", "100")
+
+
+def flips_table(manifest: "Manifest") -> "Table":
+    """The most frequent flips from one class to another, where the matrix is too large to show."""
+    import numpy as np
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from noisybench.corruption import realised_transition
+
+    classes = manifest.classes
+    rows = realised_transition(manifest.clean, manifest.noisy, len(classes))
+    flips = rows - np.diag(rows.diagonal())
+    title = f"The {FREQUENT_FLIPS} most frequent of {np.count_nonzero(flips):,} kinds of flips"
+    table = Table("true", "given", title=title, box=box.SIMPLE, caption="The matrix is in --json.")
+    table.add_column("% of the true class", justify="right")
+    for place in np.argsort(-flips, axis=None, kind="stable")[:FREQUENT_FLIPS]:
+        i, j = divmod(int(place), len(classes))
+        if flips[i, j]:
+            table.add_row(Text(classes[i]), Text(classes[j]), percent(flips[i, j]))
+    return table

@@ -1,0 +1,110 @@
+"""`noisybench data`: prepare, list and verify data sets."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noisybench import datasets
+from noisybench.cli.console import err, out, print_json, warn
+from noisybench.registry import DATASETS
+
+app = typer.Typer(help="Prepare, list and verify data sets.", no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help=f"Data set: {', '.join(entry.name for entry in DATASETS)}.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command()
+def add(
+    name: Name,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="Files you already have: torchvision's root, the original archive or files, or a folder"
+            " with train/<class>/*.png and test/<class>/*.png. Without it, torchvision downloads them.",
+        ),
+    ] = None,
+) -> None:
+    """Prepare a data set once, so that runs load it at once."""
+    with err.status(f"Preparing {name} …"):
+        prepared = datasets.add(name, source)
+    out.print(
+        f"{prepared.name}: {prepared.n_train:,} training and {prepared.n_test:,} test images,"
+        f" {_canonical_in_words(prepared)}.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """Show which data sets are known, and which are prepared."""
+    from rich.table import Table
+
+    rows = datasets.listing()
+    if json:
+        print_json(rows)
+        return
+    table = Table("name", "prepared", box=None, pad_edge=False)
+    for heading in ("train", "test", "image", "classes", "MB"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row["name"],
+            _prepared_in_words(row),
+            f"{row['n_train']:,}",
+            f"{row['n_test']:,}",
+            datasets.by(row["shape"]),
+            str(len(row["classes"])),
+            f"{row['bytes'] / 1e6:.1f}" if row["prepared"] else "",
+        )
+    out.print(table)
+    for row in rows:
+        if row["prepared"]:
+            out.print(f"{row['name']} came from {row['source']}", markup=False, soft_wrap=True)
+        if row["problem"]:
+            warn(row["problem"])
+
+
+@app.command()
+def verify(name: Name, json: Json = False) -> None:
+    """Recompute the fingerprint of a prepared data set, and say whether it is the canonical one."""
+    prepared = datasets.verify(name)
+    if json:
+        print_json(
+            {
+                "name": prepared.name,
+                "identity": prepared.identity,
+                "canonical": prepared.canonical,
+                "fingerprint": prepared.fingerprint,
+                "canonical_fingerprint": DATASETS[prepared.name].about["fingerprint"],
+                "n_train": prepared.n_train,
+                "n_test": prepared.n_test,
+                "source": prepared.source,
+            }
+        )
+        return
+    out.print(
+        f"{prepared.name} is intact, {_canonical_in_words(prepared)}.\nFingerprint: {prepared.fingerprint}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _canonical_in_words(prepared: datasets.Prepared) -> str:
+    if prepared.canonical:
+        return "canonical"
+    return f"not canonical: runs on it are recorded as {prepared.identity}"
+
+
+def _prepared_in_words(row: dict[str, Any]) -> str:
+    if row["problem"]:
+        return "damaged"
+    if row["prepared"]:
+        return "canonical" if row["canonical"] else "not canonical"
+    return "at first use" if row["embedded"] else "no"

@@ -1,0 +1,86 @@
+"""`noisybench evaluate`: what a finished run's network can do, in detail."""
+
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
+from noisybench.cli.console import out, print_json
+
+
+class Part(StrEnum):
+    """The parts of a run's data; all are measured against the true labels."""
+
+    test = "test"
+    validation = "validation"
+    train = "train"
+
+
+def evaluate(
+    run: RunName,
+    split: Annotated[
+        Part, typer.Option(help="Which images; all are measured against the true labels.")
+    ] = Part.test,
+    db: Database = DATABASE,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a run's best-validation network: accuracy, per class, confusion matrix, calibration."""
+    import json
+
+    from noisybench.store import Store
+
+    store = Store.open(db, create=False)
+    row = store.find_completed(run)
+
+    import torch
+
+    from noisybench import datasets
+    from noisybench.training.checkpoints import Checkpoint
+    from noisybench.training.device import choose_device
+    from noisybench.training.evaluation import evaluate as measure
+
+    dataset = datasets.load(row["dataset"])
+    checkpoint = Checkpoint.read(store.folder(row["id"]))
+    if split is Part.test:
+        images, labels = dataset.test_images, dataset.test_labels
+    else:
+        rows = getattr(checkpoint, split).numpy()
+        images, labels = dataset.train_images[rows], dataset.train_labels[rows]
+    logits = checkpoint.logits(images, dataset, choose_device(device))
+    result = measure(logits, torch.tensor(labels, device=logits.device))
+    stored = asdict(result)
+    nested = {name: json.dumps(stored[name]) for name in ("per_class", "confusion")}
+    store.add_evaluation(row["id"], split, {**stored, **nested})
+    if as_json:
+        print_json({"run": row["id"], "split": split, "classes": dataset.classes, **stored})
+        return
+    out.print(f"Run {row['id']}, {split}, {result.n:,} images, true labels", markup=False)
+    out.print(f"  accuracy {result.accuracy:.2%}, expected calibration error {result.ece:.4f} (15 bins)")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("class")
+    table.add_column("accuracy", justify="right")
+    wide = len(dataset.classes) > 10
+    for index, name in enumerate(dataset.classes):
+        if not wide:
+            table.add_column(str(index), justify="right")
+    if wide:
+        table.add_column("most often taken for")
+    for index, name in enumerate(dataset.classes):
+        share = result.per_class[index]
+        counts = result.confusion[index]
+        table.add_row(
+            f"{index} {name}",
+            "–" if share is None else f"{share:.1%}",
+            *([_confused(index, counts, dataset.classes)] if wide else map(str, counts)),
+        )
+    out.print(table)
+
+
+def _confused(true: int, counts: list[int], classes: tuple[str, ...]) -> str:
+    """The three classes that images of class `true` were most often taken for."""
+    others = sorted((i for i in range(len(counts)) if i != true and counts[i]), key=lambda i: -counts[i])[:3]
+    return ", ".join(f"{classes[i]} {counts[i]}" for i in others)

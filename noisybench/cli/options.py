@@ -1,0 +1,69 @@
+"""Command-line options made from the declarations of Config and of the registries."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Annotated, Any
+
+import typer
+
+from noisybench.config import Config, declared_fields
+from noisybench.options import Declared
+from noisybench.registry import KINDS, hyper_parameters
+
+METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "true|false"}
+
+
+def config_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each of these fields of Config (all, if none is named).
+
+    The hyper-parameters of whatever those fields name come along as shorthands (--q for --loss
+    "lq(q=...)").  The command takes them as ``**values`` for `Config.create`, None if not given.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        added = [_parameter(name, *described) for name, described in _described(names).items()]
+        # Typer reads the signature; the command itself is left alone.
+        command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*added, *(p.replace(kind=p.KEYWORD_ONLY) for p in own)]
+        )
+        command.__annotations__ = {p.name: p.annotation for p in [*added, *own]}
+        return command
+
+    return decorate
+
+
+def _described(names: tuple[str, ...]) -> dict[str, tuple[Declared, str]]:
+    """The declaration and the help text of each option, the hyper-parameters after the fields."""
+    defaults = {f.name: f.default for f in fields(Config) if f.default not in (MISSING, None)}
+    described: dict[str, tuple[Declared, str]] = {}
+    kinds = set()
+    for name, declared in declared_fields().items():
+        if declared.option.cli and (not names or name in names):
+            default = f" [default: {defaults[name]}]" if name in defaults else ""
+            described[name] = declared, _help(declared) + default
+            kinds.add(declared.option.kind)
+    for name, owners in hyper_parameters().items():
+        chosen = [(registry, entry) for registry, entry in owners if registry.kind in kinds]
+        if chosen:
+            declared = chosen[0][1].parameters[name]
+            default = ", ".join(f"{entry.name}: {entry.defaults[name]}" for _, entry in chosen)
+            described[name] = declared, f"{_help(declared)} [{default}]"
+    return described
+
+
+def _help(declared: Declared) -> str:
+    option = declared.option
+    known = ", ".join(entry.name for entry in KINDS[option.kind]) if option.kind else option.allowed
+    return f"{option.help}: {known}" if known else option.help
+
+
+def _parameter(name: str, declared: Declared, text: str) -> inspect.Parameter:
+    metavar = "INTEGERS" if declared.is_list else METAVARS[declared.type]
+    # Values stay text here: Config reads them, so that a wrong one gets the same message everywhere.
+    option = typer.Option(f"--{name.replace('_', '-')}", help=text, metavar=metavar, show_default=False)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+    )

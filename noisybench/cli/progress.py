@@ -1,0 +1,116 @@
+"""Progress of runs on stderr: a live display on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from noisybench.cli.console import err
+from noisybench.config import Config, Epoch, Pruning
+from noisybench.sweeps.run import Display
+
+
+@contextmanager
+def progress(runs: int = 1, quiet: bool = False) -> Iterator[Display]:
+    """A display for so many runs: on a terminal a bar for each run (and one for all of several)."""
+    if quiet:
+        yield Display()
+    elif err.is_terminal:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[measures]}"),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+        ) as bars:
+            yield Live(bars, runs)
+    else:
+        yield Lines(runs)
+
+
+def describe(config: Config) -> str:
+    """A run in a few words."""
+    return f"{config.dataset} {config.noise} {config.rate:g} {config.loss} seed {config.seed}"
+
+
+def measures(event: Epoch | Pruning) -> str:
+    """An epoch or a pruning in a few words."""
+    if isinstance(event, Pruning):
+        precision = "–" if event.precision is None else f"{event.precision:.0%}"
+        recall = "–" if event.recall is None else f"{event.recall:.0%}"
+        return (
+            f"pruned: kept {event.n_kept:,}, dropped {event.n_dropped:,}"
+            f" (precision {precision}, recall {recall}) by the network of epoch {event.model_epoch}"
+        )
+    return (
+        f"loss {event.train_loss:.3f}  val loss {event.val_loss:.3f}  val {event.val_accuracy:.1%}"
+        f"  test {event.test_accuracy:.1%}  kept {event.n_kept:,}"
+    )
+
+
+class Lines(Display):
+    """Plain lines: one an epoch for a single run, one a run for several."""
+
+    def __init__(self, runs: int) -> None:
+        self.runs, self.count = runs, 0
+        self.config: Config | None = None
+        self.last: Epoch | None = None
+        self.seconds = 0.0
+
+    def start(self, config: Config, skipped: bool) -> None:
+        self.count += 1
+        self.config, self.last, self.seconds = config, None, 0.0
+        if self.runs == 1 or skipped:
+            self._print(describe(config) + (": already in the store" if skipped else ""))
+
+    def show(self, event: Epoch | Pruning) -> None:
+        assert self.config is not None
+        if isinstance(event, Epoch):
+            self.last = event
+            self.seconds += event.seconds
+        if self.runs > 1:
+            return
+        if isinstance(event, Pruning):
+            self._print(f"  {measures(event)}")
+            return
+        left = self.seconds / event.epoch * (self.config.epochs - event.epoch)
+        self._print(
+            f"  epoch {event.epoch}/{self.config.epochs}  {measures(event)}  lr {event.lr:g}  {left:.0f}s left"
+        )
+
+    def end(self) -> None:
+        if self.runs > 1 and self.config is not None and self.last is not None:
+            self._print(f"{describe(self.config)}: {measures(self.last)}  {self.seconds:.1f}s")
+
+    def _print(self, text: str) -> None:
+        count = f"[{self.count}/{self.runs}] " if self.runs > 1 else ""
+        err.print(count + text, markup=False, soft_wrap=True)
+
+
+class Live(Display):
+    """Bars that are redrawn in place; prunings stay on the screen above them."""
+
+    def __init__(self, bars: Progress, runs: int) -> None:
+        self.bars = bars
+        self.overall = bars.add_task("runs", total=runs, measures="") if runs > 1 else None
+        self.current = bars.add_task("", total=None, measures="")
+
+    def start(self, config: Config, skipped: bool) -> None:
+        if not skipped:
+            self.bars.reset(
+                self.current, description=describe(config), total=config.epochs, measures="", start=True
+            )
+        elif self.overall is not None:
+            self.bars.advance(self.overall)
+
+    def show(self, event: Epoch | Pruning) -> None:
+        if isinstance(event, Epoch):
+            self.bars.update(self.current, completed=event.epoch, measures=measures(event))
+        elif self.overall is None:
+            self.bars.console.print(f"epoch {event.epoch}: {measures(event)}", markup=False)
+
+    def end(self) -> None:
+        if self.overall is not None:
+            self.bars.advance(self.overall)

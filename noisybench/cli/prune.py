@@ -1,0 +1,87 @@
+"""`noisybench prune`: which samples a finished run's network distrusts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
+from noisybench.cli.console import out, print_json
+
+
+def prune(
+    run: RunName,
+    k: Annotated[
+        float,
+        typer.Option("--k", min=0, max=1, help="Keep samples whose softmax of the given label exceeds this."),
+    ] = 0.5,
+    out_file: Annotated[
+        Path, typer.Option("--out", help="Where to write the mask, an .npz file for `train --keep`.")
+    ] = Path("mask.npz"),
+    db: Database = DATABASE,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Apply a run's best-validation network to its training set, and write which samples to keep.
+
+    The mask covers all training images of the data set; precision and recall of what it drops are
+    those over the samples that the run trained on.
+    """
+    from noisybench.store import Store
+
+    store = Store.open(db, create=False)
+    row = store.find_completed(run)
+
+    import torch
+
+    from noisybench import datasets
+    from noisybench.split import Mask
+    from noisybench.training.checkpoints import Checkpoint
+    from noisybench.training.device import choose_device
+    from noisybench.training.pruning import describe, kept
+
+    dataset = datasets.load(row["dataset"])
+    checkpoint = Checkpoint.read(store.folder(row["id"]))
+    logits = checkpoint.logits(dataset.train_images, dataset, choose_device(device)).cpu()
+    keep = kept(logits, checkpoint.given, k)
+    mask = Mask(
+        keep=keep.numpy(),
+        source_index=dataset.train_index,
+        dataset=dataset.name,
+        fingerprint=dataset.fingerprint,
+        run=row["id"],
+        threshold=k,
+    )
+    mask.write(out_file)
+    wrong = checkpoint.given != torch.tensor(dataset.train_labels)
+    trained = checkpoint.train
+    pruning = describe(keep[trained], wrong[trained], row["epochs"], checkpoint.epoch)
+    if as_json:
+        print_json(
+            {
+                "run": row["id"],
+                "path": str(out_file),
+                "k": k,
+                "model_epoch": checkpoint.epoch,
+                "n_train": len(trained),
+                "n_kept": pruning.n_kept,
+                "n_dropped": pruning.n_dropped,
+                "precision": pruning.precision,
+                "recall": pruning.recall,
+                "sha256": mask.digest,
+            }
+        )
+        return
+    out.print(
+        f"Of the {len(trained):,} training samples of run {row['id']}, {pruning.n_kept:,} are kept and"
+        f" {pruning.n_dropped:,} dropped (network of epoch {checkpoint.epoch}, k={k:g}).\n"
+        f"  precision {_share(pruning.precision)} of the dropped have a wrong label\n"
+        f"  recall    {_share(pruning.recall)} of the wrong labels are dropped\n"
+        f"Written to {out_file}.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"

@@ -1,0 +1,61 @@
+"""`noisybench report`: the tables of the paper from the runs of a store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from noisybench.cli import console
+from noisybench.cli.arguments import DATABASE, Database
+from noisybench.errors import InvalidValue
+from noisybench.reporting.formats import FORMATS
+from noisybench.reporting.selection import select
+from noisybench.reporting.tables import TABLES
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
+KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
+
+
+def report(
+    table: Annotated[str, typer.Option("--table", help=KINDS_OF_TABLE)] = "closed-set",
+    form: Annotated[str, typer.Option("--format", help=f"One of {KNOWN_FORMATS}.")] = "table",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="KEY=VALUE",
+            help="Only runs with this value in this column, such as dataset=cifar10, rate=0.4 or loss=lq"
+            " (any q). Repeatable: values of one key are alternatives, all keys must match.",
+        ),
+    ] = None,
+    db: Database = DATABASE,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write to this file instead of stdout.", show_default=False)
+    ] = None,
+) -> None:
+    """Print a table of mean ± sample standard deviation over seeds; accuracies are in percent."""
+    from noisybench.store import Store
+
+    runs, unmatched = select(Store.open(db, create=False).results(), where or [])
+    for sentence in unmatched:
+        console.warn(sentence)
+    print_table(runs, table, form, out)
+
+
+def print_table(
+    runs: "DataFrame", table: str = "closed-set", form: str = "table", out: Path | None = None
+) -> None:
+    """Print the table of these rows of `Store.results`, or write it to `out`."""
+    to_terminal = out is None and console.out.is_terminal and not console.out.is_dumb_terminal
+    width = console.out.width if to_terminal else None
+    text = FORMATS.bind(form)(TABLES.bind(table)(runs), width=width)
+    if out is None:
+        typer.echo(text)
+        return
+    try:
+        out.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InvalidValue(f"{out} cannot be written: {error.strerror}.") from None

@@ -1,0 +1,98 @@
+"""`noisybench runs`: list, show and delete runs in the store."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName
+from noisybench.cli.console import out, print_json
+from noisybench.cli.progress import measures
+from noisybench.config import Epoch, Pruning, declared_fields
+
+app = typer.Typer(help="List, show and delete runs in the store.", no_args_is_help=True, rich_markup_mode=None)
+
+COLUMNS = ("id", "status", "dataset", "noise", "rate", "loss", "seed", "test_accuracy", "seconds", "started")
+
+
+@app.command("list")
+def list_runs(db: Database = DATABASE, as_json: AsJson = False) -> None:
+    """List all runs, the newest first."""
+    from noisybench.store import Store
+
+    rows = Store.open(db, create=False).runs()
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        out.print(f"No runs in {db} yet.", markup=False)
+        return
+    if not out.is_terminal:
+        out.width = 200
+    table = Table(*(name.replace("_", " ") for name in COLUMNS), box=None, header_style="bold")
+    for row in rows:
+        shown = {**row, "test_accuracy": _percent(row["test_accuracy"]), "seconds": _seconds(row["seconds"])}
+        table.add_row(*(str(shown[name]) for name in COLUMNS))
+    out.print(table, markup=False)
+
+
+@app.command()
+def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None:
+    """Show one run: how it was set up, where it ran, and what it measured."""
+    from noisybench.store import Store
+
+    store = Store.open(db, create=False)
+    row = store.find(run)
+    details = {table: store.details(table, row["id"]) for table in ("epochs", "prunings", "evaluations")}
+    if as_json:
+        print_json({**row, "details": details})
+        return
+    config = {name: row[name] for name in declared_fields()}
+    rest = {name: value for name, value in row.items() if name not in config}
+    for title, values in (("Run", rest), ("Config", config)):
+        out.print(f"[bold]{title}[/bold]")
+        for name, value in values.items():
+            if value not in (None, ""):
+                out.print(f"  {name:19} {value}", markup=False, soft_wrap=True)
+    prunings = {row["epoch"]: row for row in details["prunings"]}
+    out.print("[bold]Epochs[/bold]")
+    for epoch in details["epochs"]:
+        out.print(f"  {epoch['epoch']:4}  {measures(_as(Epoch, epoch))}", markup=False, soft_wrap=True)
+        if epoch["epoch"] in prunings:
+            out.print(
+                f"        {measures(_as(Pruning, prunings[epoch['epoch']]))}", markup=False, soft_wrap=True
+            )
+    for evaluation in details["evaluations"]:
+        out.print(
+            f"[bold]Evaluation[/bold] {evaluation['split']}: accuracy {evaluation['accuracy']:.2%},"
+            f" ECE {evaluation['ece']:.4f}, {evaluation['n']:,} images"
+        )
+
+
+@app.command()
+def delete(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs, or their beginnings.")],
+    db: Database = DATABASE,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs, all that they measured, and their networks."""
+    from noisybench.store import Store
+
+    store = Store.open(db, create=False)
+    names = [store.find(run)["id"] for run in runs]
+    if not yes:
+        typer.confirm(f"Delete {', '.join(names)} from {db}, with the network files?", abort=True)
+    store.delete(names)
+    out.print(f"Deleted {', '.join(names)}.", markup=False)
+
+
+def _as(kind: type, row: dict[str, Any]) -> Any:
+    return kind(**{name: value for name, value in row.items() if name != "run"})
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"

@@ -1,0 +1,109 @@
+"""`noisybench train`: one run."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Quiet
+from noisybench.cli.console import err, out, print_json, warn
+from noisybench.cli.options import config_options
+from noisybench.config import Config
+from noisybench.errors import InvalidValue, RunFailed
+from noisybench.store import Row, Store
+
+SUMMARY = (
+    *("status", "best_epoch", "val_accuracy", "test_accuracy", "last_test_accuracy"),
+    *("epochs", "n_train", "n_kept", "seconds"),
+)
+
+
+@config_options()
+def train(
+    labels: Annotated[
+        Path | None, typer.Option(help="Train on the noisy labels in this file of `corrupt`.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Train on the samples that this mask of `prune` keeps.")
+    ] = None,
+    db: Database = DATABASE,
+    device: Device = "auto",
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    **values: Any,
+) -> None:
+    """Train one network on noisy labels and store what it measured.
+
+    Without further options this is the protocol of the data set. A run that the store has is shown,
+    not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
+    """
+    from noisybench import datasets
+    from noisybench.manifest import Manifest
+    from noisybench.corruption import intolerable
+    from noisybench.split import Mask
+    from noisybench.sweeps.run import Inputs, run
+
+    inputs = Inputs(
+        labels=None if labels is None else Manifest.read(labels),
+        keep=None if keep is None else Mask.read(keep),
+    )
+    config = Config.create(**with_inputs(values, inputs))
+    config = Config.create(**{**config.row(), "dataset": datasets.identify(config.dataset)})
+
+    from noisybench.cli.progress import progress
+    from noisybench.corruption import transition_of
+    from noisybench.training.device import choose_device
+
+    warning = intolerable(transition_of(config) if inputs.labels is None else inputs.labels.transition)
+    if warning:
+        warn(warning)
+    store = Store.open(db)
+    already = not force and store.completed(config.identity) is not None
+    try:
+        with progress(quiet=quiet or already) as display:
+            row = run(config, store, choose_device(device), display, inputs, force)
+    except RunFailed:
+        if as_json:
+            print_json(summary(store.newest(config.identity)))
+        raise
+    if as_json:
+        print_json(summary(row))
+        return
+    if already:
+        err.print(f"Run {row['id']} is in {db} already; --force trains it again.", markup=False)
+    show(row)
+
+
+def with_inputs(values: dict[str, Any], inputs: Any) -> dict[str, Any]:
+    """Add what the files say to what the options say; refuse options that contradict a file."""
+    said: dict[str, Any] = {}
+    if inputs.labels is not None:
+        file = inputs.labels
+        said = {"dataset": file.dataset, "noise": file.noise, "rate": file.rate, "draws": file.draws}
+        for name, value in said.items():
+            if values.get(name) not in (None, value, str(value)):
+                raise InvalidValue(f"--{name} is {values[name]}, but the file of labels says {value}.")
+        said["labels"] = file.sha256[:16]
+    if inputs.keep is not None:
+        said["keep"] = inputs.keep.digest
+    return {**values, **said}
+
+
+def summary(row: Row) -> dict[str, Any]:
+    """A run for machines: its id, how it ended, and what it measured (accuracies from 0 to 1)."""
+    return {"run": row["id"], **{name: row[name] for name in SUMMARY}}
+
+
+def show(row: Row) -> None:
+    """A run for people."""
+    out.print(
+        f"Run {row['id']} {row['status']}: {row['loss']} on {row['dataset']},"
+        f" {row['noise']} noise {row['rate']:g}, seed {row['seed']}.\n"
+        f"  test accuracy {row['test_accuracy']:.2%} at epoch {row['best_epoch']}, the best noisy-validation"
+        f" epoch ({row['val_accuracy']:.2%} there)\n"
+        f"  test accuracy {row['last_test_accuracy']:.2%} at the last epoch, {row['epochs']}\n"
+        f"  {row['n_kept']:,} of {row['n_train']:,} training images kept, {row['seconds']:.1f} s",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,123 @@
+"""Drawing noisy labels from a transition matrix, and measuring what was drawn.
+
+Labels are drawn over the whole training set in its prepared order, before any subset or split.  The
+uniform numbers come from the raw stream of NumPy's PCG64, which NumPy promises never to change (NEP
+19), so one seed gives the same labels on every machine and version.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noisybench.config import Config
+from noisybench.registry import DATASETS, NOISES
+from noisybench.seeding import generator
+
+Labels = NDArray[np.int64]
+Matrix = NDArray[np.float64]
+
+
+def noisy_labels(config: Config, labels: Labels) -> tuple[Labels, Matrix]:
+    """The noisy labels (n,) that `config` asks for, and the transition matrix (classes, classes).
+
+    labels: clean labels of the whole training set, shape (n,), in the prepared order.
+    """
+    transition = transition_of(config)
+    return corrupt_labels(labels, transition, generator(config.seed, "noise"), config.draws), transition
+
+
+def transition_of(config: Config) -> Matrix:
+    """The transition matrix (classes, classes) of the noise that `config` asks for."""
+    about = DATASETS[config.dataset.partition("@")[0]].about
+    return transition_matrix(config.noise, config.rate, about["classes"], about["flips"])
+
+
+def transition_matrix(noise: str, rate: float, classes: Sequence[str], flips: Mapping[str, str]) -> Matrix:
+    """T of shape (classes, classes): T[i, j] is the probability that class i becomes class j.
+
+    noise: a registered noise, such as ``uniform``; rate: η in [0, 1); flips: the data set's own map of
+    class names, for noises that ask for it.  Raises UnknownName or InvalidValue.
+    """
+    rows = NOISES.bind(noise)(rate, len(classes), classes=classes, flips=flips)
+    transition = np.array(rows, dtype=np.float64)
+    assert transition.shape == (len(classes),) * 2 and (transition >= 0).all()
+    assert np.allclose(transition.sum(axis=1), 1)
+    return transition
+
+
+def corrupt_labels(
+    labels: Labels, transition: Matrix, generator: np.random.Generator, draws: str = "independent"
+) -> Labels:
+    """Noisy labels (n,) for the clean `labels` (n,).
+
+    independent: one uniform number u a sample; the label of class y stays if u < T[y, y], else the
+    other classes divide the rest of [0, 1) in their order.  exact: of the n_y samples of class y,
+    exactly round((1 - T[y, y]) n_y) flip, those of the largest u, and a second number picks the target.
+    Either way, the labels that flip at one rate also flip at any higher rate from the same seed.
+    """
+    u = _uniform_numbers(generator, len(labels))
+    second = _uniform_numbers(generator, len(labels)) if draws == "exact" else u
+    noisy = labels.copy()
+    for y, row in enumerate(transition):
+        members = np.flatnonzero(labels == y)
+        if draws == "exact":
+            n_flips = round((1 - row[y]) * len(members))
+            members = members[np.argsort(u[members], kind="stable")][len(members) - n_flips :]
+            place = row[y] + (1 - row[y]) * second[members]
+        else:
+            place = u[members]
+        noisy[members] = _pick(row, y, place)
+    return noisy
+
+
+def _uniform_numbers(generator: np.random.Generator, n: int) -> NDArray[np.float64]:
+    """n doubles in [0, 1) from the upper 53 bits of the raw stream, as `Generator.random` makes them."""
+    raw = generator.bit_generator.random_raw(n)
+    return np.asarray((raw >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
+
+
+def _pick(row: NDArray[np.float64], y: int, place: NDArray[np.float64]) -> Labels:
+    """The class at each `place` in [0, 1), which class y and then the others divide as `row` says."""
+    order = np.array([y, *(j for j in range(len(row)) if j != y)])
+    possible = order[row[order] > 0]
+    # The last class takes what rounding leaves below 1.
+    edges = np.cumsum(row[possible])[:-1]
+    return np.asarray(possible[np.searchsorted(edges, place, side="right")])
+
+
+def intolerable(transition: Matrix) -> str | None:
+    """A warning if, for some class, the true label is no longer the most likely one; else None.
+
+    For uniform noise that is η >= (c - 1) / c, from where no loss is noise tolerant (section 3.1).
+    """
+    kept = transition.diagonal()
+    others = (transition - np.diag(kept)).max(axis=1)
+    lost = np.flatnonzero(kept <= others + 1e-12)  # η = (c - 1) / c itself is not exact in binary
+    if not len(lost):
+        return None
+    named = ", ".join(map(str, lost[:5])) + (", …" if len(lost) > 5 else "")
+    return (
+        f"For {len(lost)} of {len(kept)} classes ({named}) the true label is no longer the most likely one:"
+        " no loss can be expected to tolerate this noise."
+    )
+
+
+def realised_rate(clean: Labels, noisy: Labels) -> float:
+    """The fraction of labels that are wrong."""
+    return float((clean != noisy).mean())
+
+
+def realised_transition(clean: Labels, noisy: Labels, n_classes: int) -> Matrix:
+    """The fractions of each class i that became class j, shape (classes, classes).
+
+    The row of a class without samples is all zero.
+    """
+    counts = np.bincount(clean * n_classes + noisy, minlength=n_classes**2).reshape(n_classes, n_classes)
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+
+
+def labels_sha256(labels: Labels) -> str:
+    """SHA-256 of the labels as little-endian int64, in hexadecimal."""
+    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()

@@ -1,0 +1,126 @@
+"""Dataset: images and labels in canonical order, and the fingerprint of their content.
+
+The same images reach us in different orders, depending on where they came from.  They are sorted
+here by a digest of their bytes, so that the same noise seed hits the same images whatever the
+source, and the fingerprint depends on the content alone.
+
+NumPy is imported for its types only: the names of data sets are listed without it.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from noisybench.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training or the test part of a data set.
+
+    images: (n, h, w, c) uint8; labels: (n,) int64; index: (n,) int64, the row of each image in the
+    source it came from.
+    """
+
+    images: "NDArray[np.uint8]"
+    labels: "NDArray[np.int64]"
+    index: "NDArray[np.int64]"
+
+    def keys(self) -> list[bytes]:
+        """What each image is sorted by: the SHA-256 of its bytes (rows, columns, channels), its label."""
+        return [
+            hashlib.sha256(image.tobytes()).digest() + int(label).to_bytes(2, "big")
+            for image, label in zip(self.images, self.labels, strict=True)
+        ]
+
+    def in_canonical_order(self) -> "Part":
+        """The same part, sorted by its keys."""
+        keys = self.keys()
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        return Part(self.images[order], self.labels[order], self.index[order])
+
+
+def checked_part(
+    where: str,
+    images: "NDArray[np.uint8]",
+    labels: "NDArray[np.int64]",
+    classes: tuple[str, ...],
+    shape: Shape,
+) -> Part:
+    """The part made of `images` (n, *shape) and `labels` (n,), in the order of the source `where`.
+
+    Raises DataError unless there are images, of that shape, with one label of `classes` each.
+    """
+    import numpy as np
+
+    if images.shape[1:] != shape:
+        raise DataError(f"{where}: the images are {by(images.shape[1:])}, but must be {by(shape)}.")
+    if len(images) != len(labels):
+        raise DataError(f"{where}: there are {len(images)} images, but {len(labels)} labels.")
+    if not len(images):
+        raise DataError(f"{where}: there are no images.")
+    outside = labels[(labels < 0) | (labels >= len(classes))]
+    if len(outside):
+        raise DataError(f"{where}: a label is {outside[0]}, but must be from 0 to {len(classes) - 1}.")
+    return Part(images, labels.astype(np.int64), np.arange(len(images), dtype=np.int64))
+
+
+def by(shape: tuple[int, ...]) -> str:
+    """(32, 32, 3) as 32×32×3."""
+    return "×".join(map(str, shape))
+
+
+def fingerprint(classes: tuple[str, ...], shape: Shape, train: Part, test: Part) -> str:
+    """SHA-256 of the content, in hexadecimal: class names, image shape and, whatever their order,
+    the images with their labels."""
+    digest = hashlib.sha256(json.dumps({"classes": classes, "shape": shape}, sort_keys=True).encode())
+    for part in (train, test):
+        digest.update(len(part.labels).to_bytes(8, "big"))
+        digest.update(b"".join(sorted(part.keys())))
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared data set.
+
+    name: "cifar10", or "cifar10@" and 12 hexadecimal digits of the fingerprint if the content is
+    not the canonical one.  Images are (n, h, w, c) uint8, labels (n,) int64 from 0 to n_classes-1;
+    the indices, (n,) int64, are the rows of the images in the source they came from.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train_images: "NDArray[np.uint8]"
+    train_labels: "NDArray[np.int64]"
+    train_index: "NDArray[np.int64]"
+    test_images: "NDArray[np.uint8]"
+    test_labels: "NDArray[np.int64]"
+    test_index: "NDArray[np.int64]"
+    fingerprint: str
+    canonical: bool
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def shape(self) -> Shape:
+        """Height, width and channels of an image."""
+        height, width, channels = self.train_images.shape[1:]
+        return height, width, channels
+
+    @property
+    def train(self) -> Part:
+        return Part(self.train_images, self.train_labels, self.train_index)
+
+    @property
+    def test(self) -> Part:
+        return Part(self.test_images, self.test_labels, self.test_index)

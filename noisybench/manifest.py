@@ -1,0 +1,135 @@
+"""Manifest: the portable file of noisy labels, from which anyone can train on exactly these labels."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import noisybench
+from noisybench import npz
+from noisybench.config import declared_fields
+from noisybench.corruption import Labels, Matrix, labels_sha256, realised_rate
+from noisybench.datasets.dataset import Dataset
+from noisybench.errors import DataError, InputError
+
+FORMAT = 1
+
+WHAT = "a file of noisy labels written by `noisybench corrupt`"
+
+# The fields of a run that say how the labels were drawn.
+DRAWN_BY = ("dataset", "noise", "rate", "draws", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """The noisy labels of a training set, what they were before, and how they were drawn.
+
+    clean, noisy: labels (n,) int64 in the prepared order of the data set.  index: (n,) int64, the row
+    of each image in the source that the data set was prepared from.  transition: (classes, classes).
+    fingerprint: of the content of the data set.  version: of the noisybench that drew the labels.
+    """
+
+    dataset: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    noise: str
+    rate: float
+    draws: str
+    seed: int
+    transition: Matrix = field(repr=False)
+    clean: Labels = field(repr=False)
+    noisy: Labels = field(repr=False)
+    index: Labels = field(repr=False)
+    version: str = noisybench.__version__
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the noisy labels, as little-endian int64."""
+        return labels_sha256(self.noisy)
+
+    @property
+    def realised_rate(self) -> float:
+        """The fraction of labels that are wrong."""
+        return realised_rate(self.clean, self.noisy)
+
+    def write(self, path: Path) -> None:
+        """Write an .npz file without pickles, whole or not at all.  Raises DataError."""
+        metadata = {
+            "format": FORMAT,
+            "noisybench": self.version,
+            "fingerprint": self.fingerprint,
+            "classes": self.classes,
+            "sha256": self.sha256,
+            **{name: getattr(self, name) for name in DRAWN_BY},
+        }
+        npz.write(
+            path,
+            metadata,
+            clean=self.clean,
+            noisy=self.noisy,
+            index=self.index,
+            transition=self.transition,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """Read what `write` wrote.  Raises DataError, naming the file, for anything else."""
+        metadata, arrays = npz.read(path, WHAT)
+        if isinstance(metadata.get("format"), int) and metadata["format"] > FORMAT:
+            raise DataError(
+                f"{path} has format {metadata['format']}, but this noisybench reads only up to {FORMAT}."
+                " Install a newer one."
+            )
+        try:
+            manifest, sha256 = cls(**_described(metadata), **_checked(arrays, metadata)), metadata["sha256"]
+        except KeyError as missing:
+            raise DataError(f"{path} is not {WHAT}: it has no {missing}.") from None
+        except InputError as error:
+            raise DataError(f"{path} is not {WHAT}: {error}") from None
+        if manifest.sha256 != sha256:
+            raise DataError(f"{path} is damaged: its noisy labels do not have the hash that it states.")
+        return manifest
+
+    def fit(self, dataset: Dataset) -> None:
+        """Raise DataError unless the labels belong to this very data set."""
+        if self.fingerprint != dataset.fingerprint or not np.array_equal(self.clean, dataset.train_labels):
+            raise DataError(
+                f"The labels were drawn for {self.dataset} (fingerprint {self.fingerprint[:12]}), and do not"
+                f" fit {dataset.name} (fingerprint {dataset.fingerprint[:12]})."
+            )
+
+
+def _described(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The fields of Manifest that are no arrays.  Raises KeyError or InputError."""
+    classes = metadata["classes"]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise DataError("its classes are not a list of names.")
+    fields = declared_fields()
+    return {
+        **{name: fields[name].read(name, metadata[name]) for name in DRAWN_BY},
+        "classes": tuple(classes),
+        "fingerprint": str(metadata["fingerprint"]),
+        "version": str(metadata["noisybench"]),
+    }
+
+
+def _checked(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, Any]:
+    """The fields of Manifest that are arrays.  Raises KeyError or InputError."""
+    n_classes, n = len(metadata["classes"]), arrays["clean"].shape[:1]
+    labels = {name: arrays[name] for name in ("clean", "noisy", "index")}
+    for name, values in labels.items():
+        if values.dtype != np.int64 or values.ndim != 1 or values.shape != n:
+            raise DataError(f"its {name} is {values.dtype} {values.shape}, but must be int64, long as clean.")
+    for name in ("clean", "noisy"):
+        wrong = labels[name][(labels[name] < 0) | (labels[name] >= n_classes)]
+        if len(wrong):
+            raise DataError(f"one of its {name} labels is {wrong[0]}, but there are {n_classes} classes.")
+    transition = arrays["transition"]
+    if transition.dtype != np.float64 or transition.shape != (n_classes, n_classes):
+        found = f"{transition.dtype} {transition.shape}"
+        raise DataError(f"its transition is {found}, but must be float64 {(n_classes, n_classes)}.")
+    if not (transition >= 0).all() or not np.allclose(transition.sum(axis=1), 1):
+        raise DataError("the rows of its transition are not probabilities.")
+    return {**labels, "transition": transition}

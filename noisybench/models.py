@@ -1,0 +1,58 @@
+"""Networks.  A model is one registered function from a shape and a number of classes to a module.
+
+The definitions here import torch only when they are called; the layers are in `networks`.
+Images come in as float tensors of shape (n, channels, height, width), logits go out as (n, classes).
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+from noisybench.options import Option
+from noisybench.registry import MODELS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Shape = tuple[int, int, int]
+
+Width = Annotated[int, Option("channels of the first stage", minimum=8, maximum=1024)]
+Hidden = Annotated[int, Option("units of each hidden layer", minimum=1, maximum=65536)]
+
+
+@MODELS.register("resnet18")
+def resnet18(shape: "Shape", classes: int, *, width: Width = 64) -> "nn.Module":
+    """ResNet-18 with a 3×3 stem for small images (He et al. 2016)."""
+    from noisybench.networks import ResNet
+
+    return ResNet(shape[2], classes, (2, 2, 2, 2), width)
+
+
+@MODELS.register("resnet34")
+def resnet34(shape: "Shape", classes: int, *, width: Width = 64) -> "nn.Module":
+    """ResNet-34 with a 3×3 stem for small images (He et al. 2016)."""
+    from noisybench.networks import ResNet
+
+    return ResNet(shape[2], classes, (3, 4, 6, 3), width)
+
+
+@MODELS.register("resnet8")
+def resnet8(shape: "Shape", classes: int, *, width: Width = 16) -> "nn.Module":
+    """A narrow ResNet with one block in each of three stages, for runs on a CPU."""
+    from noisybench.networks import ResNet
+
+    return ResNet(shape[2], classes, (1, 1, 1), width)
+
+
+@MODELS.register("cnn6")
+def cnn6(shape: "Shape", classes: int) -> "nn.Module":
+    """The six-convolution CNN of Wang et al. 2018, with a layer of 256 units before the output."""
+    from noisybench.networks import SixConvolutions
+
+    return SixConvolutions(shape, classes)
+
+
+@MODELS.register("mlp")
+def mlp(shape: "Shape", classes: int, *, hidden: Hidden = 256) -> "nn.Module":
+    """Two hidden layers with ReLU, for small images and quick runs."""
+    from noisybench.networks import perceptron
+
+    return perceptron(shape, classes, hidden)

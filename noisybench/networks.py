@@ -1,0 +1,91 @@
+"""The layers of the networks in `models`."""
+
+import torch
+from torch import Tensor, nn
+
+
+def _conv3x3(c_in: int, c_out: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut, projected where the shape changes (He et al. 2016)."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _conv3x3(c_in, c_out, stride),
+            nn.BatchNorm2d(c_out),
+            nn.ReLU(inplace=True),
+            _conv3x3(c_out, c_out),
+            nn.BatchNorm2d(c_out),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or c_in != c_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(c_in, c_out, 1, stride=stride, bias=False), nn.BatchNorm2d(c_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """A residual network of basic blocks with the stem used on CIFAR: 3×3, stride 1, no pooling.
+
+    Each stage after the first halves the resolution and doubles the channels.
+    """
+
+    def __init__(self, channels: int, classes: int, blocks: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_conv3x3(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        stages: list[nn.Module] = []
+        c_in = width
+        for stage, count in enumerate(blocks):
+            c_out = width * 2**stage
+            for block in range(count):
+                stages.append(BasicBlock(c_in, c_out, stride=2 if stage and not block else 1))
+                c_in = c_out
+        self.stages = nn.Sequential(*stages)
+        self.output = nn.Linear(c_in, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.stages(self.stem(x)).mean(dim=(2, 3))
+        return self.output(features)  # type: ignore[no-any-return]
+
+
+class SixConvolutions(nn.Module):
+    """3×3 convolutions of 64, 64, 128, 128, 196 and 196 channels, batch norm and ReLU after each,
+    2×2 max-pooling after every second, then a layer of 256 units (Wang et al. 2018)."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        height, width, c_in = shape
+        layers: list[nn.Module] = []
+        for c_out in (64, 128, 196):
+            for _ in range(2):
+                layers += [_conv3x3(c_in, c_out), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
+                c_in = c_out
+            layers.append(nn.MaxPool2d(2))
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        self.features = nn.Linear(c_in * (height // 8) * (width // 8), 256)
+        self.output = nn.Linear(256, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(torch.relu(self.features(self.convolutions(x))))  # type: ignore[no-any-return]
+
+
+def perceptron(shape: tuple[int, int, int], classes: int, hidden: int) -> nn.Sequential:
+    """Two hidden layers with ReLU."""
+    height, width, channels = shape
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(height * width * channels, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, classes),
+    )

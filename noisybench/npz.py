@@ -1,0 +1,64 @@
+"""The .npz files that we write: arrays and a JSON document, no pickle, whole or not at all."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noisybench.errors import DataError
+
+# What NumPy, zipfile and json raise for a damaged or foreign file, for pickled objects and for an array
+# that claims to be larger than the memory.
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+def write(path: Path, metadata: Mapping[str, Any], **arrays: NDArray[Any]) -> None:
+    """Write `arrays` and `metadata` to `path`.
+
+    The same content gives the same bytes: members lie uncompressed and carry no time.  Raises
+    DataError if the file cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise DataError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    try:
+        try:
+            with part.open("wb") as file:
+                members: dict[str, Any] = {"metadata": np.array(text), **arrays}
+                np.savez(file, **members)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def read(path: Path, what: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The metadata and the arrays that `write` wrote to `path`.
+
+    Raises DataError, saying that the file is not `what`, if it is not such a file.
+    """
+    try:
+        with path.open("rb") as file:  # np.load would leave a damaged file open
+            content = np.load(file, allow_pickle=False)
+            if not isinstance(content, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
+            arrays = {name: content[name] for name in content.files}
+        metadata = json.loads(str(arrays.pop("metadata")))
+    except FileNotFoundError:
+        raise DataError(f"There is no file {path}.") from None
+    except UNREADABLE as error:
+        raise DataError(f"{path} is not {what} ({type(error).__name__}: {error}).") from None
+    if not isinstance(metadata, dict):
+        raise DataError(f"{path} is not {what} (its metadata is not a JSON object).")
+    return metadata, arrays

@@ -1,0 +1,13 @@
+"""From the store's runs to tables: select runs, average them into cells, lay out, render.
+
+    wording.py      lists in sentences
+    selection.py    which runs: --where
+    statistics.py   runs to cells: mean, sample standard deviation, number of seeds
+    tables.py       the kinds of table, and their layout, free of any format
+    formats.py      a table as text for a terminal, Markdown, CSV or JSON
+    latex.py        a table as LaTeX
+
+The runs are the DataFrame of `Store.results`: one row per Config, with its fields as columns, and
+`id`, `status` and what the run measured.  Accuracies are fractions in it and percent in all that is
+made here.  Nothing here imports pandas itself: who has a DataFrame has paid for that already.
+"""

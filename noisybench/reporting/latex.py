@@ -1,0 +1,93 @@
+r"""A table as LaTeX with booktabs.
+
+It compiles in any document with \usepackage{booktabs}.  Eight columns are wider than most text; where
+graphicx is loaded too, as in nearly every paper, a table that is too wide is scaled to the line.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from noisybench.reporting.tables import NO_RUN, Cell, Column, Table
+
+# What a document may not have in its text, or what its fonts may lack.
+ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "±": r"$\pm$",
+        "−": r"$-$",
+        "–": "--",
+        "η": r"$\eta$",
+    }
+)
+
+# Scales what is too wide; without graphicx, the content as it is.  Local to the table.
+SCALED = r"""\providecommand{\resizebox}[3]{#3}
+\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"""
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX shows it, character by character."""
+    return text.translate(ESCAPES)
+
+
+def render(table: Table) -> str:
+    """The table environment; for a table without runs, its caption as a comment."""
+    if not table.blocks:
+        return f"% {table.caption}"
+    marked = " Best two of a column in bold." if table.marks_best else ""
+    body = []
+    for block in table.blocks:
+        title = rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{\textit{{{escape(block.title)}}}}}"
+        body += [r"\midrule", _row([title])]
+        for loss, row in block.rows.items():
+            body.append(_row([escape(loss), *(_cell(row.get(column, NO_RUN)) for column in table.columns)]))
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape(table.caption)}{marked}}}",
+            rf"\label{{tab:{table.name}}}",
+            SCALED,
+            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+            r"\toprule",
+            *_headings(table.columns),
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            *(rf"\par\smallskip {escape(note)}" for note in table.notes),
+            r"\end{table}",
+        ]
+    )
+
+
+def _headings(columns: Sequence[Column]) -> list[str]:
+    """The noises over their rates, each with a rule as wide as they are."""
+    noises, rules = [], []
+    start = 2
+    for noise, group in groupby(columns, key=lambda column: column.noise):
+        count = len(list(group))
+        noises.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(noise)}}}")
+        rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
+        start += count
+    return [_row(["", *noises]), " ".join(rules), _row(["loss", *(escape(c.heading) for c in columns)])]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(cell: Cell) -> str:
+    return rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text)

@@ -1,0 +1,64 @@
+"""From runs to cells: mean and sample standard deviation over seeds, and how many there are."""
+
+from typing import TYPE_CHECKING, Any
+
+from noisybench.config import declared_fields
+from noisybench.registry import KINDS
+from noisybench.reporting.selection import stem
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+# A run that has not completed has no place in an average, and is shown in this order of concern.
+UNFINISHED = ("failed", "interrupted", "running")
+
+# Runs that differ in any of these are never averaged together: what is left is the seed.
+PLACE = ("dataset", "loss", "noise", "rate")
+SETTINGS = tuple(name for name in declared_fields() if name not in (*PLACE, "seed"))
+
+
+def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
+    """One row per cell, in the order of a report.
+
+    measure: a column of accuracies, fractions from 0 to 1.
+    Returns the columns PLACE; `mean` and `std` in percent, where `std` is the sample standard
+    deviation (n - 1), missing for one run; `n`, the completed runs that were averaged; a count for
+    each of UNFINISHED; `measure` and its `unit`; then SETTINGS.
+    """
+    completed = runs["status"].eq("completed")
+    assert runs.loc[completed, "identity"].is_unique, "the store counts each identity once"
+    # Seeds are put in order so that the last bit of a mean does not depend on the order of the rows.
+    frame = runs.assign(
+        measured=100 * runs[measure].astype(float).where(completed),
+        **{status: runs["status"].eq(status) for status in UNFINISHED},
+    ).sort_values("seed")
+    optional = {name: "Int64" for name, d in declared_fields().items() if d.optional and d.type is int}
+    cells = (
+        frame.astype(optional)
+        .groupby([*PLACE, *SETTINGS], dropna=False, as_index=False)
+        .agg(
+            mean=("measured", "mean"),
+            std=("measured", "std"),
+            n=("measured", "count"),
+            **{status: (status, "sum") for status in UNFINISHED},
+        )
+    )
+    ordered = cells.sort_values(["dataset", *SETTINGS, "loss", "noise", "rate"], key=rank, ignore_index=True)
+    labelled = ordered.assign(measure=measure, unit="percent")
+    return labelled[[*PLACE, "mean", "std", "n", *UNFINISHED, "measure", "unit", *SETTINGS]]
+
+
+def as_records(cells: "DataFrame") -> list[dict[str, Any]]:
+    """The rows as plain values, None where one is missing."""
+    plain = cells.astype(object)
+    return plain.where(plain.notna(), None).to_dict(orient="records")  # type: ignore[return-value]
+
+
+def rank(values: "Series[Any]") -> "Series[Any]":
+    """A column of Config for sorting: names go as their registry has them, unknown ones last."""
+    kind = declared_fields()[str(values.name)].option.kind
+    if not kind:
+        return values
+    registered = {entry.name: position for position, entry in enumerate(KINDS[kind])}
+    ordered = sorted(values.unique(), key=lambda name: (registered.get(stem(name), len(registered)), name))
+    return values.map({name: position for position, name in enumerate(ordered)})

@@ -1,0 +1,326 @@
+"""The SQLite store of runs: migrate, add, query.
+
+Tables: `runs` (one row per attempt at a Config, with a column for each of its fields), `epochs`,
+`prunings`, `evaluations`.  Views for readers: `results` (the one row that counts for each Config:
+its newest completed attempt, else its newest) and `curves` (epochs with what their run was).
+Accuracies are fractions from 0 to 1, times are UTC in ISO 8601.  Networks lie in a folder beside
+the file, one folder a run.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlite_utils import Database
+
+from noisybench.config import Config, Epoch, Pruning, Result, declared_fields
+from noisybench.errors import InvalidValue, StoreError, UnknownName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+MEASURES = [f.name for f in fields(Result) if f.name not in ("epochs", "prunings")]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where and with what a run was made: recorded beside it, no part of its identity.
+
+    labels_sha256: of the noisy labels of all training images; commit: of noisybench's own checkout.
+    """
+
+    device: str
+    precision: str
+    noisybench: str
+    torch: str
+    commit: str | None
+    labels_sha256: str
+    host: str
+    pid: int
+
+
+class Store:
+    """The runs in one SQLite file."""
+
+    def __init__(self, path: Path, db: Database) -> None:
+        self.path = path
+        self.db = db
+
+    @classmethod
+    def open(cls, path: Path, create: bool = True) -> "Store":
+        """Open the store and bring its tables up to date.  Raises StoreError."""
+        if not create and not path.exists():
+            raise StoreError(f"There is no store {path}. `noisybench train` or `sweep` makes one.")
+        if not path.absolute().parent.is_dir():
+            raise StoreError(f"{path} cannot be opened: there is no folder {path.absolute().parent}.")
+        try:
+            connection = sqlite3.connect(path, timeout=30)
+            # Readers and a writer do not wait for each other in this mode.
+            connection.execute("PRAGMA journal_mode=WAL")
+            db = Database(connection)
+            _migrate(db)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path} cannot be opened as a store of runs: {error}.") from None
+        return cls(path, db)
+
+    # Writing
+
+    def begin(self, config: Config, provenance: Provenance) -> str:
+        """Record a run as running and return its id.
+
+        An attempt at the same config that did not complete is started over under its id; beside a
+        completed one, a new attempt begins.  Raises StoreError if one is running now on this machine.
+        """
+        with self.db.conn:
+            self.db.conn.execute("BEGIN IMMEDIATE")
+            earlier = self._query(
+                "SELECT id, attempt, status, host, pid FROM runs WHERE identity = ? ORDER BY attempt",
+                [config.identity],
+            )
+            unfinished = next((row for row in earlier if row["status"] != "completed"), None)
+            if unfinished and _is_alive(unfinished, provenance.host):
+                raise StoreError(
+                    f"Run {unfinished['id']} is being trained now by process {unfinished['pid']}."
+                )
+            attempt = unfinished["attempt"] if unfinished else len(earlier) + 1
+            run: str = config.identity[:12] + (f"-{attempt}" if attempt > 1 else "")
+            self._forget(run)
+            row = {
+                "id": run,
+                "identity": config.identity,
+                "attempt": attempt,
+                "status": "running",
+                **config.row(),
+                **asdict(provenance),
+                "started": _now(),
+            }
+            self._insert("runs", row)
+        return run
+
+    def add(self, run: str, event: Epoch | Pruning) -> None:
+        """Store an epoch or a pruning of a run as soon as it is known."""
+        table = "epochs" if isinstance(event, Epoch) else "prunings"
+        with self.db.conn:
+            self._insert(table, {"run": run, **asdict(event)})
+
+    def add_evaluation(self, run: str, split: str, measures: Mapping[str, Any]) -> None:
+        """Store what was measured on a split, in place of an earlier evaluation."""
+        with self.db.conn:
+            self._insert("evaluations", {"run": run, "split": split, **measures, "made": _now()})
+
+    def complete(self, run: str, result: Result) -> None:
+        self._end(run, "completed", {name: getattr(result, name) for name in MEASURES})
+
+    def end(self, run: str, status: str, reason: str) -> None:
+        """Record that a run failed or was interrupted, and why."""
+        self._end(run, status, {"reason": reason})
+
+    def delete(self, runs: Iterable[str]) -> None:
+        """Delete runs, all that belongs to them, and their networks."""
+        for run in runs:
+            with self.db.conn:
+                self._forget(run)
+            shutil.rmtree(self.folder(run), ignore_errors=True)
+
+    def _end(self, run: str, status: str, values: Mapping[str, Any]) -> None:
+        row = {"status": status, "ended": _now(), **values}
+        with self.db.conn:
+            self.db.conn.execute(
+                f"UPDATE runs SET {', '.join(f'{name} = ?' for name in row)} WHERE id = ?",
+                [*row.values(), run],
+            )
+
+    def _insert(self, table: str, row: Mapping[str, Any]) -> None:
+        # Plain SQL: sqlite-utils would commit by itself and read the table's columns each time.
+        columns = ", ".join(f"[{name}]" for name in row)
+        holes = ", ".join("?" * len(row))
+        self.db.conn.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({holes})", [*row.values()])
+
+    def _forget(self, run: str) -> None:
+        for table in ("epochs", "prunings", "evaluations"):
+            self.db.conn.execute(f"DELETE FROM {table} WHERE run = ?", [run])
+        self.db.conn.execute("DELETE FROM runs WHERE id = ?", [run])
+
+    # Reading
+
+    def results(self) -> "pd.DataFrame":
+        """The view `results` as a DataFrame, one row per config."""
+        import pandas as pd
+
+        return pd.read_sql_query("SELECT * FROM results", self.db.conn)
+
+    def runs(self) -> list[Row]:
+        """All attempts, the newest first."""
+        return self._query("SELECT * FROM runs ORDER BY started DESC, id")
+
+    def completed(self, identity: str) -> Row | None:
+        """The run that counts for a config, if it has completed."""
+        rows = self._query("SELECT * FROM results WHERE identity = ? AND status = 'completed'", [identity])
+        return rows[0] if rows else None
+
+    def find(self, run: str) -> Row:
+        """The run whose id is `run` or begins with it.  Raises UnknownName or InvalidValue."""
+        rows = self._query("SELECT * FROM runs WHERE id = ?", [run]) or self._query(
+            "SELECT * FROM runs WHERE substr(id, 1, ?) = ?", [len(run), run]
+        )
+        if not rows or not run:
+            raise UnknownName("run", run, [row["id"] for row in self.runs()[:5]])
+        if len(rows) > 1:
+            matches = ", ".join(row["id"] for row in rows[:5])
+            raise InvalidValue(f"'{run}' begins the id of {len(rows)} runs: {matches}. Give more of it.")
+        return rows[0]
+
+    def find_completed(self, run: str) -> Row:
+        """As `find`, but raises StoreError for a run that did not complete: it has no network."""
+        row = self.find(run)
+        if row["status"] != "completed":
+            raise StoreError(f"Run {row['id']} is {row['status']}; only a completed run has a network.")
+        return row
+
+    def newest(self, identity: str) -> Row:
+        """The newest attempt at a config, however it ended; there must be one."""
+        return self._query("SELECT * FROM runs WHERE identity = ? ORDER BY attempt DESC LIMIT 1", [identity])[0]
+
+    def details(self, table: str, run: str) -> list[Row]:
+        """The rows of `epochs`, `prunings` or `evaluations` that belong to a run."""
+        return self._query(f"SELECT * FROM {table} WHERE run = ? ORDER BY rowid", [run])
+
+    def folder(self, run: str) -> Path:
+        """Where the run's network lies."""
+        return self.path.with_name(f"{self.path.stem}-runs") / run
+
+    def _query(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
+        return list(self.db.query(sql, list(values)))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _is_alive(row: Mapping[str, Any], host: str) -> bool:
+    """Whether the process of a running run still exists; only this machine's can be asked."""
+    if row["status"] != "running" or row["host"] != host or row["pid"] == os.getpid():
+        return False
+    try:
+        os.kill(row["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+# Migrations: each is applied once, in order, and never changed after a release.
+
+
+def config_columns() -> dict[str, type]:
+    """The columns of `runs` that come from Config."""
+    return {
+        name: declared.type if declared.type in (int, float) else str
+        for name, declared in declared_fields().items()
+    }
+
+
+def _create_tables(db: Database) -> None:
+    db["runs"].create(
+        {
+            "id": str,
+            "identity": str,
+            "attempt": int,
+            "status": str,
+            "reason": str,
+            **config_columns(),
+            "best_epoch": int,
+            "val_accuracy": float,
+            "test_accuracy": float,
+            "last_test_accuracy": float,
+            "n_train": int,
+            "n_kept": int,
+            "seconds": float,
+            "device": str,
+            "precision": str,
+            "noisybench": str,
+            "torch": str,
+            "commit": str,
+            "labels_sha256": str,
+            "host": str,
+            "pid": int,
+            "started": str,
+            "ended": str,
+        },
+        pk="id",
+    )
+    db["runs"].create_index(["identity", "attempt"], unique=True)
+    for table, kind in {"epochs": Epoch, "prunings": Pruning}.items():
+        columns = {f.name: int if f.type is int else float for f in fields(kind)}
+        db[table].create(
+            {"run": str, **columns}, pk=("run", "epoch"), foreign_keys=[("run", "runs", "id")]
+        )
+    db["evaluations"].create(
+        {
+            "run": str,
+            "split": str,
+            "n": int,
+            "accuracy": float,
+            "ece": float,
+            "per_class": str,
+            "confusion": str,
+            "made": str,
+        },
+        pk=("run", "split"),
+        foreign_keys=[("run", "runs", "id")],
+    )
+
+
+def _create_views(db: Database) -> None:
+    db.create_view(
+        "results",
+        """
+        SELECT * FROM runs WHERE id = (
+            SELECT id FROM runs AS same WHERE same.identity = runs.identity
+            ORDER BY same.status = 'completed' DESC, same.attempt DESC LIMIT 1
+        )
+        """,
+    )
+    db.create_view(
+        "curves",
+        """
+        SELECT runs.dataset, runs.noise, runs.rate, runs.loss, runs.model, runs.seed, runs.status, epochs.*
+        FROM epochs JOIN runs ON runs.id = epochs.run
+        """,
+    )
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_create_tables, _create_views]
+
+
+def _migrate(db: Database) -> None:
+    """Apply the migrations that the file has not had; their number is SQLite's own `user_version`."""
+    (version,) = db.conn.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"The store was written by a newer noisybench (format {version}; this one reads up to"
+            f" {len(MIGRATIONS)}). Upgrade noisybench to read it."
+        )
+    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+        migration(db)
+        db.conn.execute(f"PRAGMA user_version = {number}")
+        db.conn.commit()
+    _add_new_fields(db)
+
+
+def _add_new_fields(db: Database) -> None:
+    """A field that Config has gained since the store was made: earlier runs had its default."""
+    present = {name for (name,) in db.conn.execute("SELECT name FROM pragma_table_info('runs')")}
+    defaults = {f.name: f.default for f in fields(Config)}
+    for name, column in config_columns().items():
+        if name not in present:
+            db["runs"].add_column(name, column)
+            db.conn.execute(f"UPDATE runs SET [{name}] = ?", [defaults[name]])
+            db.conn.commit()

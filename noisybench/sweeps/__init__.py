@@ -1,0 +1,1 @@
+"""Grids of Configs, and carrying them out: from a Config to rows in the store."""

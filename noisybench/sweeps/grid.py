@@ -1,0 +1,87 @@
+"""Experiments: grids of Configs as YAML files.
+
+    about: one line on what the experiment is for
+    table: closed-set        # the table of `report` that it ends with
+    set: {epochs: 30}        # what all runs share: fields of Config
+    grid:                    # blocks; within a block, every combination of the lists
+      - {dataset: digits, noise: uniform, rate: [0.4, 0.6], loss: [cce, lq], seed: [0, 1, 2]}
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from noisybench.config import Config
+from noisybench.errors import DataError, InputError, UnknownName
+
+KEYS = ("about", "table", "set", "grid")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named grid; configs come seed by seed, so that a sweep cut short has whole grids of seeds."""
+
+    name: str
+    about: str
+    table: str
+    configs: tuple[Config, ...]
+
+
+def packaged() -> list[str]:
+    """The names of the experiments that come with noisybench."""
+    folder = files("noisybench") / "experiments"
+    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load(name: str) -> Experiment:
+    """The packaged experiment called `name`, or the one in the YAML file at that path.
+
+    Raises UnknownName, or DataError that names the file and what is wrong in it.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if name not in packaged():
+            raise UnknownName("experiment", name, packaged())
+        path = Path(str(files("noisybench") / "experiments" / f"{name}.yaml"))
+    return read(path)
+
+
+def read(path: Path) -> Experiment:
+    """The experiment in a YAML file.  Raises DataError."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not YAML: {error}") from None
+    if not isinstance(content, dict) or set(content) - set(KEYS) or not content.get("grid"):
+        raise DataError(f"{path}: an experiment has the keys {', '.join(KEYS)}, and a grid that is not empty.")
+    blocks = content["grid"]
+    shared = content.get("set") or {}
+    if not isinstance(blocks, list) or not all(isinstance(part, dict) for part in [*blocks, shared]):
+        raise DataError(f"{path}: grid must be a list of mappings, and set a mapping.")
+    try:
+        configs = [config for block in blocks for config in _combinations({**shared, **block})]
+    except InputError as error:
+        raise DataError(f"{path}: {error}") from None
+    return Experiment(
+        name=path.stem,
+        about=str(content.get("about", "")),
+        table=str(content.get("table", "closed-set")),
+        configs=tuple(sorted(dict.fromkeys(configs), key=lambda config: config.seed)),
+    )
+
+
+def _combinations(block: dict[str, Any]) -> Iterator[Config]:
+    """Every combination of the lists in a block.  Milestones are a list already, so one value."""
+    axes = [
+        [(key, value) for value in (values if isinstance(values, list) and key != "milestones" else [values])]
+        for key, values in block.items()
+    ]
+    for combination in product(*axes):
+        yield Config.create(**dict(combination))

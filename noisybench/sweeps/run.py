@@ -1,0 +1,147 @@
+"""One run carried out: data, training, and what becomes of it in the store."""
+
+import os
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import noisybench
+from noisybench import datasets
+from noisybench.config import Config, Epoch, Pruning
+from noisybench.manifest import Manifest
+from noisybench.corruption import labels_sha256, noisy_labels
+from noisybench.split import Mask, Split, split
+from noisybench.store import Provenance, Row, Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from noisybench.datasets import Dataset
+
+
+class Display:
+    """Whoever shows a run's progress: here, nobody."""
+
+    def start(self, config: Config, skipped: bool) -> None:
+        """A run begins, or is skipped because the store has it."""
+
+    def show(self, event: Epoch | Pruning) -> None:
+        """An epoch or a pruning has ended."""
+
+    def end(self) -> None:
+        """The run has ended, in whatever way."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a Config names by hash only: a file of noisy labels, a mask of samples to keep."""
+
+    labels: Manifest | None = None
+    keep: Mask | None = None
+
+
+@dataclass
+class Data:
+    """The data of one run: the set, its division, and the noise."""
+
+    dataset: "Dataset"
+    split: Split
+    transition: NDArray[np.float64]
+    labels_sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.labels_sha256 = labels_sha256(self.split.given)
+
+
+def run_data(config: Config, inputs: Inputs) -> Data:
+    """Load the data set, draw or take the noisy labels, and divide.  Raises InputError."""
+    dataset = datasets.load(config.dataset)
+    if inputs.labels is not None:
+        inputs.labels.fit(dataset)
+        given, transition = inputs.labels.noisy, inputs.labels.transition
+    else:
+        given, transition = noisy_labels(config, dataset.train_labels)
+    if inputs.keep is not None:
+        inputs.keep.fit(dataset)
+    keep = None if inputs.keep is None else inputs.keep.keep
+    return Data(dataset, split(config, dataset, given, keep), transition)
+
+
+def run(
+    config: Config,
+    store: Store,
+    device: "torch.device",
+    display: Display,
+    inputs: Inputs = Inputs(),  # noqa: B008  (frozen)
+    force: bool = False,
+) -> Row:
+    """Carry out a run, unless the store has it completed already, and return its row.
+
+    `force` trains it again, as a further attempt that counts from its completion on.  However the
+    run ends, the store says so.
+    """
+    done = store.completed(config.identity)
+    display.start(config, skipped=done is not None and not force)
+    if done is not None and not force:
+        return done
+    data = run_data(config, inputs)
+
+    from noisybench.training.checkpoints import Checkpoint
+    from noisybench.training.loop import Training
+
+    name = store.begin(config, _provenance(device, data.labels_sha256))
+    try:
+        training = Training(config, data.dataset, data.split, data.transition, device)
+        for event in training.run():
+            store.add(name, event)
+            display.show(event)
+        best = training.best
+        Checkpoint.of(config, best.epoch, best.state, training.mean, data.split).write(store.folder(name))
+        store.complete(name, training.result())
+    except Exception as error:
+        store.end(name, "failed", str(error) or type(error).__name__)
+        raise
+    except BaseException as stop:
+        store.end(name, "interrupted", type(stop).__name__)
+        raise
+    finally:
+        display.end()
+    return store.find(name)
+
+
+def _provenance(device: "torch.device", labels: str) -> Provenance:
+    import torch
+
+    from noisybench.training.device import device_label
+
+    return Provenance(
+        device=device_label(device),
+        precision="fp32",
+        noisybench=noisybench.__version__,
+        torch=torch.__version__,
+        commit=_commit(),
+        labels_sha256=labels,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+
+
+def _commit() -> str | None:
+    """The commit of noisybench's own checkout, with "+" if its files differ; None if it has none."""
+    here = Path(noisybench.__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    try:
+        # An installed copy may lie inside somebody else's repository: ours tracks this very file.
+        git("ls-files", "--error-unmatch", Path(noisybench.__file__).name)
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,1 @@
+"""Training: the loop, pruning by alternate convex search, evaluation, and the device it runs on."""

@@ -1,0 +1,80 @@
+"""The network that a finished run leaves behind, in one file that holds no code."""
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noisybench.batches import Images
+from noisybench.config import Config
+from noisybench.datasets import Dataset
+from noisybench.errors import DataError
+from noisybench.split import Split
+from noisybench.training.evaluation import predict
+from noisybench.training.loop import build_model
+
+FILE = "best.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The best-validation network of a run, and all that is needed to use it on the run's own data.
+
+    config: the fields of the run's Config.  state: the network's parameters and buffers.
+    mean: (h, w, c), subtracted from images in [0, 1].  train, validation: rows of the data set's
+    training images; given: the noisy labels of all of them.
+    """
+
+    config: dict[str, Any]
+    epoch: int
+    state: dict[str, Tensor]
+    mean: Tensor
+    train: Tensor
+    validation: Tensor
+    given: Tensor
+
+    @classmethod
+    def of(
+        cls, config: Config, epoch: int, state: dict[str, Tensor], mean: Tensor, split: Split
+    ) -> "Checkpoint":
+        return cls(
+            config=config.row(),
+            epoch=epoch,
+            state={name: value.cpu() for name, value in state.items()},
+            mean=mean.cpu(),
+            train=torch.from_numpy(split.train),
+            validation=torch.from_numpy(split.validation),
+            given=torch.from_numpy(split.given),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write FILE into `folder`, whole or not at all.  Raises DataError."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.save(vars(self), folder / f"{FILE}.tmp")
+            os.replace(folder / f"{FILE}.tmp", folder / FILE)
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"The network cannot be written to {folder}: {error}") from None
+
+    @classmethod
+    def read(cls, folder: Path) -> "Checkpoint":
+        """Read FILE in `folder`.  Raises DataError if it is missing or damaged."""
+        path = folder / FILE
+        try:
+            return cls(**torch.load(path, map_location="cpu", weights_only=True))
+        except FileNotFoundError:
+            raise DataError(f"The run's network is missing: there is no file {path}.") from None
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, TypeError) as error:
+            raise DataError(f"{path} is damaged and cannot be read: {error}") from None
+
+    def logits(self, images: NDArray[np.uint8], dataset: Dataset, device: torch.device) -> Tensor:
+        """The network's logits (n, classes) for uint8 images (n, h, w, c) of `dataset`, on the device."""
+        model = build_model(Config.from_row(self.config), dataset, device)
+        model.load_state_dict(self.state)
+        return predict(model, Images(torch.from_numpy(np.array(images)), self.mean, device))

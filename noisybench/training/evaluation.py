@@ -1,0 +1,80 @@
+"""Predictions of a network and what is measured on them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from noisybench.batches import Images
+
+BATCH = 500
+CALIBRATION_BINS = 15
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Images, state: Mapping[str, Tensor] | None = None) -> Tensor:
+    """Logits (n, classes) of all images, unaugmented, with batch norm in evaluation mode.
+
+    With `state`, the network has those parameters and buffers for this call; its own are not touched.
+    """
+    model.eval()
+    batches = (images.plain(start, start + BATCH) for start in range(0, len(images), BATCH))
+    if state is None:
+        return torch.cat([model(batch) for batch in batches])
+    return torch.cat([functional_call(model, dict(state), (batch,)) for batch in batches])
+
+
+def loss_and_accuracy(
+    logits: Tensor, target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[float, float]:
+    """Mean loss, and accuracy as a fraction."""
+    return loss(logits, target).mean().item(), accuracy(logits, target)
+
+
+def accuracy(logits: Tensor, target: Tensor) -> float:
+    """The fraction of rows whose largest logit is the target's."""
+    return (logits.argmax(dim=1) == target).double().mean().item()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracies and ECE are fractions; confusion[i][j] counts images of class i predicted as j.
+
+    per_class is None for a class without images.
+    """
+
+    n: int
+    accuracy: float
+    ece: float
+    per_class: list[float | None]
+    confusion: list[list[int]]
+
+
+def evaluate(logits: Tensor, target: Tensor) -> Evaluation:
+    """Measure logits (n, classes) against the labels `target` (n,)."""
+    classes = logits.shape[1]
+    predicted = logits.argmax(dim=1)
+    confusion = torch.bincount(target * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    counts = confusion.sum(dim=1)
+    return Evaluation(
+        n=len(target),
+        accuracy=accuracy(logits, target),
+        ece=expected_calibration_error(logits, target),
+        per_class=[
+            (hits / count).item() if count else None
+            for hits, count in zip(confusion.diag(), counts, strict=True)
+        ],
+        confusion=confusion.tolist(),
+    )
+
+
+def expected_calibration_error(logits: Tensor, target: Tensor) -> float:
+    """ECE over 15 bins of equal width (Guo et al. 2017): the mean over samples of the gap between
+    the accuracy and the mean confidence of their bin."""
+    confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
+    bins = (confidence * CALIBRATION_BINS).ceil().long() - 1
+    gap = (predicted == target).double() - confidence
+    sums = torch.zeros(CALIBRATION_BINS, dtype=torch.float64, device=gap.device).index_add(0, bins, gap)
+    return (sums.abs().sum() / len(target)).item()

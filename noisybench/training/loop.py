@@ -1,0 +1,230 @@
+"""The training loop: one run, from initial weights to the network of the best validation epoch."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from noisybench.batches import PADDING, Images, Step, epoch_steps, pixel_mean
+from noisybench.config import Config, Epoch, Pruning, Result
+from noisybench.datasets import Dataset
+from noisybench.errors import RunFailed
+from noisybench.registry import LOSSES, MODELS
+from noisybench.seeding import torch_seed
+from noisybench.split import Split
+from noisybench.training.evaluation import accuracy, loss_and_accuracy, predict
+from noisybench.training.pruning import describe, kept, prunes_after
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Sums:
+    """Sums over an epoch's training samples, kept on the device so that no step waits for the host.
+
+    correct, wrong: the sum over correctly and wrongly labelled samples of the softmax of the given
+    label, and their number, shape (2,) each.
+    """
+
+    loss: Tensor
+    correct: Tensor
+    wrong: Tensor
+
+    @classmethod
+    def zero(cls, device: torch.device) -> "Sums":
+        zeros = torch.zeros(5, dtype=torch.float64, device=device)
+        return cls(zeros[0], zeros[1:3], zeros[3:5])
+
+    @torch.no_grad()
+    def add(self, losses: Tensor, logits: Tensor, given: Tensor, is_wrong: Tensor) -> None:
+        softmax = logits.float().softmax(dim=1).gather(1, given[:, None]).squeeze(1)
+        self.loss += losses.sum()
+        for sums, members in ((self.correct, ~is_wrong), (self.wrong, is_wrong)):
+            sums += torch.stack([(softmax * members).sum(), members.sum()])
+
+
+@dataclass
+class Best:
+    """The network of the highest noisy-validation accuracy so far, the earliest on ties."""
+
+    epoch: int = 0
+    val_accuracy: float = -1.0
+    test_accuracy: float = 0.0
+    state: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def offer(self, epoch: Epoch, model: nn.Module) -> None:
+        if epoch.val_accuracy > self.val_accuracy:
+            self.epoch, self.val_accuracy = epoch.epoch, epoch.val_accuracy
+            self.test_accuracy = epoch.test_accuracy
+            self.state = {name: value.clone() for name, value in model.state_dict().items()}
+
+
+class Training:
+    """One run in progress.
+
+    transition: the transition matrix of the noise, (classes, classes), for losses that ask for it.
+    After `run`, `best.state` holds the network of the best validation epoch and `mean` what was
+    subtracted from its images.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        split: Split,
+        transition: NDArray[np.float64],
+        device: torch.device,
+    ) -> None:
+        self.config, self.device = config, device
+        self.augment = config.augment == "flip-crop"
+        train_images = torch.from_numpy(dataset.train_images[split.train])
+        self.mean = pixel_mean(train_images)
+        self.train_images = Images(train_images, self.mean, device, PADDING if self.augment else 0)
+        self.val_images = self._images(dataset.train_images[split.validation])
+        self.test_images = self._images(dataset.test_images)
+
+        def labels(values: NDArray[np.int64]) -> Tensor:
+            return torch.tensor(values, device=device)
+
+        self.given = labels(split.given[split.train])
+        self.wrong = self.given != labels(split.true[split.train])
+        self.val_given = labels(split.given[split.validation])
+        self.test_labels = labels(dataset.test_labels)
+
+        bound = LOSSES.bind(config.loss)
+        about = bound.entry.about
+        self.threshold: float | None = bound.arguments[about["prunes_by"]] if "prunes_by" in about else None
+        self.loss = self._training_loss(torch.tensor(transition, device=device))
+        self.model = build_model(config, dataset, device)
+        self.optimiser = _optimiser(config, self.model, device)
+        self.kept_rows = np.arange(len(split.train))
+        self.best = Best()
+        self.epochs: list[Epoch] = []
+        self.prunings: list[Pruning] = []
+
+    def _images(self, images: NDArray[np.uint8]) -> Images:
+        return Images(torch.from_numpy(np.ascontiguousarray(images)), self.mean, self.device)
+
+    def _training_loss(self, transition: Tensor) -> Loss:
+        """The loss of a step: of a loss that prunes, the one over the kept samples (Eq. 12)."""
+        bound = LOSSES.bind(self.config.loss)
+        stands_in = bound.entry.about.get("trains_as")
+        if stands_in is not None:
+            shared = {n: v for n, v in bound.arguments.items() if n in LOSSES[stands_in].parameters}
+            bound = LOSSES.bind(stands_in, shared)
+        return lambda logits, target: bound(logits, target, transition=transition)
+
+    def run(self) -> Iterator[Epoch | Pruning]:
+        """Train to the last epoch, yielding each epoch and each pruning as it ends.
+
+        Raises RunFailed if the loss turns NaN or no sample is kept.
+        """
+        for number in range(1, self.config.epochs + 1):
+            epoch = self._epoch(number)
+            self.best.offer(epoch, self.model)
+            self.epochs.append(epoch)
+            yield epoch
+            if self.threshold is not None and prunes_after(self.config, number):
+                pruning = self._prune(number, self.threshold)
+                self.prunings.append(pruning)
+                yield pruning
+
+    def _epoch(self, number: int) -> Epoch:
+        start = time.perf_counter()
+        lr = self.config.lr * 0.1 ** sum(milestone < number for milestone in self.config.milestones)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        sums, n_seen = Sums.zero(self.device), 0
+        self.model.train()
+        config = self.config
+        for step in epoch_steps(
+            self.kept_rows, config.batch_size, self.augment, config.seed, number, self.device
+        ):
+            self._step(step, sums)
+            n_seen += len(step.rows)
+        train_loss = sums.loss.item() / n_seen
+        val_loss, val_accuracy = loss_and_accuracy(
+            predict(self.model, self.val_images), self.val_given, self.loss
+        )
+        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+            raise RunFailed(
+                f"The loss is no longer a finite number in epoch {number} (training {train_loss},"
+                f" validation {val_loss}). Try a learning rate below {lr:g}."
+            )
+        return Epoch(
+            epoch=number,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            test_accuracy=accuracy(predict(self.model, self.test_images), self.test_labels),
+            lr=lr,
+            n_kept=len(self.kept_rows),
+            softmax_correct=_mean(sums.correct),
+            softmax_wrong=_mean(sums.wrong),
+            seconds=time.perf_counter() - start,
+        )
+
+    def _step(self, step: Step, sums: Sums) -> None:
+        given = self.given[step.rows]
+        logits = self.model(self.train_images.augmented(step))
+        losses = self.loss(logits, given)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.mean().backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        sums.add(losses, logits, given, self.wrong[step.rows])
+
+    def _prune(self, number: int, threshold: float) -> Pruning:
+        """Choose the samples anew by the best network so far; the one in training is not touched."""
+        logits = predict(self.model, self.train_images, self.best.state)
+        keep = kept(logits, self.given, threshold)
+        self.kept_rows = np.flatnonzero(keep.cpu().numpy())
+        if not len(self.kept_rows):
+            raise RunFailed(
+                f"Pruning after epoch {number} kept no sample: none has a softmax above k={threshold:g}."
+                " Try a smaller --k or a later --prune-from."
+            )
+        return describe(keep, self.wrong, number, self.best.epoch)
+
+    def result(self) -> Result:
+        """What the run measured, once `run` has come to its end."""
+        return Result(
+            best_epoch=self.best.epoch,
+            val_accuracy=self.best.val_accuracy,
+            test_accuracy=self.best.test_accuracy,
+            last_test_accuracy=self.epochs[-1].test_accuracy,
+            n_train=len(self.given),
+            n_kept=len(self.kept_rows),
+            seconds=sum(epoch.seconds for epoch in self.epochs),
+            epochs=self.epochs,
+            prunings=self.prunings,
+        )
+
+
+def build_model(config: Config, dataset: Dataset, device: torch.device) -> nn.Module:
+    """The network with the initial weights of the run's seed, drawn on the CPU on every device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(config.seed, "initialisation"))
+        model: nn.Module = MODELS.bind(config.model)(dataset.shape, dataset.n_classes)
+    return model.to(device, memory_format=torch.channels_last)
+
+
+def _optimiser(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    common: dict[str, Any] = {
+        "lr": config.lr,
+        "weight_decay": config.weight_decay,
+        "fused": device.type in ("cpu", "cuda"),
+    }
+    if config.optimiser == "adam":
+        return torch.optim.Adam(model.parameters(), **common)
+    return torch.optim.SGD(model.parameters(), momentum=config.momentum, **common)
+
+
+def _mean(sum_and_count: Tensor) -> float | None:
+    total, count = sum_and_count.tolist()
+    return total / count if count else None

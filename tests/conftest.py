@@ -1,0 +1,23 @@
+"""Tests never touch the user's data home or store."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOISYBENCH_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("NOISYBENCH_DB", str(tmp_path_factory.mktemp("store") / "runs.db"))
+        patch.setenv("COLUMNS", "100")
+        yield
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A path for a store of its own, which the command line uses by default."""
+    path = tmp_path / "runs.db"
+    monkeypatch.setenv("NOISYBENCH_DB", str(path))
+    return path

@@ -1,0 +1,84 @@
+"""The rules of the design that the code itself can be asked about."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import noisybench
+
+PACKAGE = Path(noisybench.__file__).parent
+
+# The rooms in the order of the flow: each uses only what stands before it.
+ORDER = [
+    "errors",
+    "options",
+    "registry",
+    "config",
+    "seeding",
+    "npz",
+    "datasets",
+    "noise",
+    "corruption",
+    "manifest",
+    "losses",
+    "networks",
+    "models",
+    "split",
+    "batches",
+    "training",
+    "store",
+    "reporting",
+    "sweeps",
+    "cli",
+]
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path, top_level_only: bool = False) -> set[str]:
+    """The modules that a file imports, by full name."""
+    tree = ast.parse(path.read_text())
+    names: set[str] = set()
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    own = ORDER.index(room(path))
+    used = {name.split(".")[1] for name in imported(path) if name.startswith("noisybench.")}
+    later = {name for name in used if name in ORDER and ORDER.index(name) > own}
+    assert not later
+    assert used <= {*ORDER, "__version__"}
+
+
+def test_only_the_command_line_imports_typer() -> None:
+    users = {room(path) for path in FILES if any(name.startswith("typer") for name in imported(path))}
+    assert users == {"cli"}
+
+
+@pytest.mark.parametrize("room_name", ["config", "store", "reporting", "cli", "datasets", "losses", "models"])
+def test_no_torch_at_module_level(room_name: str) -> None:
+    """Help texts, lists and reports must not wait for torch."""
+    modules = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in FILES
+        if room(path) == room_name and path.name != "criteria.py"
+    ]
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_is_one_room(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300

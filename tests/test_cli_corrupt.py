@@ -1,0 +1,155 @@
+"""`noisybench corrupt`."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from noisybench import datasets
+from noisybench.cli import app
+from noisybench.cli.corrupt import show
+from noisybench.config import Config
+from noisybench.corruption import intolerable, noisy_labels, transition_matrix
+from noisybench.manifest import Manifest
+
+
+def corrupt(path: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["corrupt", "--out", str(path), *options])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "labels.npz"
+
+
+def test_the_file_holds_the_labels_that_a_run_would_draw(path: Path) -> None:
+    result = corrupt(path, "--dataset", "digits", "--noise", "uniform", "--rate", "0.4", "--seed", "3")
+    assert result.exit_code == 0 and result.stderr == ""
+    digits = datasets.load("digits")
+    expected, transition = noisy_labels(Config.create(rate=0.4, seed=3), digits.train_labels)
+    manifest = Manifest.read(path)
+    manifest.fit(digits)
+    assert np.array_equal(manifest.noisy, expected)
+    assert np.array_equal(manifest.transition, transition)
+    assert np.array_equal(manifest.index, digits.train_index)
+
+
+def test_json(path: Path) -> None:
+    options = (
+        "--noise",
+        "class-dependent",
+        "--map",
+        "3>5",
+        "--rate",
+        "0.5",
+        "--draws",
+        "exact",
+        "--seed",
+        "1",
+    )
+    result = corrupt(path, "--json", *options)
+    assert result.exit_code == 0
+    said: dict[str, Any] = json.loads(result.stdout)
+    manifest = Manifest.read(path)
+    assert said["path"] == str(path)
+    assert said["dataset"] == "digits"
+    assert said["noise"] == "class-dependent(map='3>5')"
+    assert (said["rate"], said["seed"], said["draws"], said["n"]) == (0.5, 1, "exact", 1297)
+    assert said["realised_rate"] == (manifest.noisy != manifest.clean).mean()
+    assert said["transition_matrix"][3] == [0, 0, 0, 0.5, 0, 0.5, 0, 0, 0, 0]
+    threes = manifest.clean == 3
+    flipped = (manifest.noisy[threes] == 5).mean()
+    assert said["realised_transition_matrix"][3][5] == pytest.approx(flipped)
+    assert said["sha256"] == manifest.sha256
+
+
+def test_the_table_shows_the_realised_matrix_in_80_columns(path: Path) -> None:
+    command = [sys.executable, "-c", "from noisybench.cli import main; main()", "corrupt", "--out", str(path)]
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    manifest = Manifest.read(path)
+    assert f"Realised rate {manifest.realised_rate:.4f}" in done.stdout
+    assert manifest.sha256 in done.stdout and "…" not in done.stdout
+    table = done.stdout.partition("Realised transition matrix")[2]
+    assert max(map(len, table.splitlines())) <= 80
+    for number in range(10):
+        (row,) = re.findall(rf"^  {number}  +(.*)$", table, re.MULTILINE)
+        of_class = manifest.noisy[manifest.clean == number]
+        assert [float(cell) for cell in row.split()] == [
+            pytest.approx(100 * (of_class == j).mean(), abs=0.051) for j in range(10)
+        ]
+
+
+def shown(capsys: pytest.CaptureFixture[str], classes: tuple[str, ...], noisy: np.ndarray) -> str:
+    clean = np.arange(len(noisy)) % len(classes)
+    manifest = Manifest(
+        dataset="[red]x[/red]",
+        fingerprint="",
+        classes=classes,
+        noise="uniform",
+        rate=0.1,
+        draws="independent",
+        seed=0,
+        transition=transition_matrix("uniform", 0.1, classes, {}),
+        clean=clean,
+        noisy=noisy,
+        index=clean,
+    )
+    show(manifest, Path("labels.npz"))
+    return capsys.readouterr().out
+
+
+def test_names_are_shown_as_they_are_and_full_rows_are_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, ("T-shirt/top", "[bold]", *"abcdefgh"), np.arange(40) % 10)
+    assert "[red]x[/red]" in text and "0 T-shirt/top" in text and "1 [bold]" in text
+    assert text.count(" 100") == 10 and "…" not in text
+
+
+def test_many_classes_show_their_most_frequent_flips(capsys: pytest.CaptureFixture[str]) -> None:
+    classes = tuple(f"class {i}" for i in range(100))
+    noisy = np.arange(1000) % 100
+    noisy[[7, 107, 207]] = 8
+    noisy[9] = 3
+    text = shown(capsys, classes, noisy)
+    assert "most frequent of 2 kinds of flips" in text
+    assert re.search(r"class 7 +class 8 +30\.0.*\n +class 9 +class 3 +10\.0 *\n", text)
+    assert len(text.splitlines()) < 25
+
+
+def test_intolerable_noise_warns_on_stderr(path: Path) -> None:
+    result = corrupt(path, "--rate", "0.9", "--json")
+    assert result.exit_code == 0 and path.exists()
+    warning = intolerable(transition_matrix("uniform", 0.9, "0123456789", {}))
+    assert result.stderr.strip() == f"Warning: {warning}"
+    assert json.loads(result.stdout)["rate"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rate", "1"), "rate is '1', but must be a number, at least 0 and below 1"),
+        (("--noise", "unifrom"), "Did you mean 'uniform'?"),
+        (("--map", "3>5"), "nothing chosen here has it. It belongs to: noise class-dependent."),
+        (("--noise", "class-dependent", "--map", "3>ten"), "No class is called 'ten'"),
+        (("--noise", "class-dependent", "--map", "no.yaml"), "neither pairs such as"),
+        (("--dataset", "digit"), "Did you mean 'digits'?"),
+    ],
+)
+def test_wrong_input_is_one_message_and_no_file(path: Path, options: tuple[str, ...], message: str) -> None:
+    result = corrupt(path, *options)
+    assert result.exit_code == 2 and result.stdout == ""
+    assert message in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not path.exists()
+
+
+def test_a_missing_folder_is_told(path: Path) -> None:
+    result = corrupt(path.parent / "missing" / "labels.npz")
+    assert result.exit_code == 2
+    assert "there is no folder" in result.stderr

@@ -1,0 +1,82 @@
+"""`noisybench data`: what it prints and how it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from noisybench.cli import data
+from noisybench.errors import DataError, UnknownName
+from noisybench.registry import DATASETS
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NOISYBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in DATASETS["cifar10"].about["classes"]:
+            folder = tmp_path / "tree" / part / name
+            folder.mkdir(parents=True)
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / "0.png")
+    return tmp_path / "tree"
+
+
+def output_of(*arguments: str) -> str:
+    result = CliRunner().invoke(data.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_a_partial_set_is_added_listed_and_verified_as_not_canonical(tree: Path) -> None:
+    added = output_of("add", "cifar10", "--from", str(tree))
+    assert "10 training and 10 test images" in added and "not canonical" in added
+    verified = json.loads(output_of("verify", "cifar10", "--json"))
+    assert verified["canonical"] is False and verified["identity"] in added
+    assert verified["canonical_fingerprint"] == DATASETS["cifar10"].about["fingerprint"]
+    assert verified["fingerprint"] in output_of("verify", "cifar10")
+    row = next(line for line in output_of("list").splitlines() if line.startswith("cifar10  "))
+    assert row.split()[1:] == ["not", "canonical", "10", "10", "32×32×3", "10", "0.1"]
+    assert f"cifar10 came from {tree}" in output_of("list").splitlines()
+
+
+def test_canonical_digits_are_verified_and_listed() -> None:
+    assert "at first use" in output_of("list")
+    assert "digits is intact, canonical" in output_of("verify", "digits")
+    rows = {row["name"]: row for row in json.loads(output_of("list", "--json"))}
+    assert set(rows) == {"digits", "fashion-mnist", "cifar10", "cifar100"}
+    assert rows["digits"]["canonical"] and rows["digits"]["source"] == "scikit-learn"
+    assert not rows["cifar10"]["prepared"] and len(rows["cifar100"]["classes"]) == 100
+
+
+def test_damage_is_an_error_to_verify_and_shown_in_the_list(home: Path) -> None:
+    output_of("verify", "digits")
+    labels = home / "datasets" / "digits" / "test_labels.npy"
+    labels.write_bytes(labels.read_bytes()[:-8] + bytes(8))
+    with pytest.raises(DataError, match="digits .* is damaged"):
+        output_of("verify", "digits")
+    (home / "datasets" / "digits" / "meta.json").write_text("{")
+    result = CliRunner().invoke(data.app, ["list"])
+    assert "damaged" in result.stdout and "meta.json cannot be read" in result.stderr
+
+
+def test_a_wrong_name_or_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'cifar100'"):
+        output_of("add", "cifar1000")
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        output_of("add", "cifar10", "--from", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("command", ["add", "list", "verify"])
+def test_every_option_has_help(command: str) -> None:
+    text = output_of(command, "--help")
+    assert "--json" in text or "torchvision's root" in text

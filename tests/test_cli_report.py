@@ -1,0 +1,74 @@
+"""`noisybench report` on a store."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from test_reporting import PROTOCOL
+from typer.testing import CliRunner
+
+from noisybench.cli import app
+from noisybench.config import Config, Result
+from noisybench.store import Provenance, Store
+
+HERE = Provenance("cpu", "float32", "0", "0", None, "0", "elsewhere", 1)
+
+
+@pytest.fixture
+def store(database: Path) -> Store:
+    """cce at 50 and 60 %, lq at 80 %, and a run of mae that failed."""
+    store = Store.open(database)
+    for loss, seed, accuracy in [("cce", 0, 0.5), ("cce", 1, 0.6), ("lq(q=0.7)", 0, 0.8)]:
+        run = store.begin(Config(**PROTOCOL, loss=loss, seed=seed), HERE)
+        store.complete(run, Result(1, 0.5, accuracy, 0.1, 90, 90, 1.0, [], []))
+    store.end(store.begin(Config(**PROTOCOL, loss="mae"), HERE), "failed", "the loss is NaN")
+    return store
+
+
+def report(*arguments: str) -> tuple[str, str]:
+    result = CliRunner().invoke(app, ["report", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout, result.stderr
+
+
+def test_a_table_of_the_store(store: Store) -> None:
+    text, _ = report()
+    rows = [line.split("  ") for line in text.splitlines()]
+    said = {words[0]: words[-1].strip() for words in rows}
+    assert said["cce"] == "55.00 ± 7.07" and said["lq(q=0.7)"] == "80.00 (n=1)" and said["mae"] == "failed"
+    assert "Not in the averages: 1 failed" in text
+
+
+def test_where_and_format(store: Store) -> None:
+    text, messages = report("--format", "json", "--where", "loss=lq", "--where", "loss=nothing")
+    assert [record["loss"] for record in json.loads(text)] == ["lq(q=0.7)"]
+    assert "No run has loss=nothing. Known values of loss: cce, lq(q=0.7), mae." in messages
+
+
+def test_out_writes_a_file(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "table.csv"
+    assert report("--format", "csv", "--out", str(out))[0] == ""
+    rows = csv.DictReader(out.read_text().splitlines())
+    assert [row["loss"] for row in rows] == ["cce", "mae", "lq(q=0.7)"]
+
+
+def test_an_empty_store(database: Path) -> None:
+    Store.open(database)
+    assert "There are no runs to report" in report()[0]
+    assert json.loads(report("--format", "json")[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--table", "closed"], "Did you mean 'closed-set'?"),
+        (["--format", "latx"], "Did you mean 'latex'?"),
+        (["--where", "los=cce"], "Did you mean 'loss'?"),
+        (["--out", "no/such/folder/table.txt"], "cannot be written"),
+    ],
+)
+def test_wrong_input(store: Store, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["report", *arguments])
+    assert result.exit_code == 2 and message in result.stderr
+    assert result.stdout == ""

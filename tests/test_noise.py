@@ -1,0 +1,182 @@
+"""The kinds of noise: what each transition matrix is, and how a label map is read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noisybench.corruption import transition_matrix
+from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
+from noisybench.noise import read_map
+from noisybench.registry import DATASETS, NOISES
+
+ANIMALS = ("cat", "dog", "fruit bat")
+NAMES = [entry.name for entry in NOISES]
+
+rates = st.floats(0, 1, exclude_max=True)
+class_counts = st.integers(2, 100)
+
+
+def matrix(noise: str, rate: float, n_classes: int) -> np.ndarray:
+    return transition_matrix(noise, rate, [f"class {i}" for i in range(n_classes)], {})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(rate=rates, n_classes=class_counts)
+def test_rows_are_probabilities(name: str, rate: float, n_classes: int) -> None:
+    transition = matrix(name, rate, n_classes)
+    assert transition.shape == (n_classes, n_classes) and transition.dtype == np.float64
+    assert (transition >= 0).all() and (transition <= 1).all()
+    np.testing.assert_allclose(transition.sum(axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_noise_is_the_identity(name: str) -> None:
+    assert np.array_equal(matrix(name, 0.0, 7), np.eye(7))
+
+
+@given(rate=rates, n_classes=class_counts)
+def test_uniform_is_the_definition_of_section_3_1(rate: float, n_classes: int) -> None:
+    transition = matrix("uniform", rate, n_classes)
+    for j in range(n_classes):
+        for k in range(n_classes):
+            assert transition[j, k] == (1 - rate if j == k else rate / (n_classes - 1))
+
+
+@given(rate=rates, n_classes=class_counts)
+def test_uniform_inclusive_is_uniform_at_its_true_rate(rate: float, n_classes: int) -> None:
+    true_rate = rate * (n_classes - 1) / n_classes
+    np.testing.assert_allclose(
+        matrix("uniform-inclusive", rate, n_classes), matrix("uniform", true_rate, n_classes), atol=1e-15
+    )
+
+
+def flips_of(dataset: str) -> dict[str, str]:
+    """The flips that the data set's class-dependent noise makes, by class name."""
+    about = DATASETS[dataset].about
+    transition = transition_matrix("class-dependent", 0.3, about["classes"], about["flips"])
+    names = about["classes"]
+    assert set(transition.diagonal()) <= {1.0, 0.7}
+    return {names[i]: names[j] for i, j in np.argwhere(transition == 0.3)}
+
+
+def test_the_map_of_cifar10() -> None:
+    assert flips_of("cifar10") == {
+        "truck": "automobile",
+        "bird": "airplane",
+        "deer": "horse",
+        "cat": "dog",
+        "dog": "cat",
+    }
+
+
+def test_the_map_of_fashion_mnist() -> None:
+    assert flips_of("fashion-mnist") == {
+        "Ankle boot": "Sneaker",
+        "Sneaker": "Sandal",
+        "Pullover": "Shirt",
+        "Coat": "Dress",
+        "Dress": "Coat",
+    }
+
+
+@pytest.mark.parametrize("dataset", ["cifar100", "digits"])
+def test_without_a_map_each_class_becomes_the_next(dataset: str) -> None:
+    classes = DATASETS[dataset].about["classes"]
+    assert flips_of(dataset) == {name: classes[(i + 1) % len(classes)] for i, name in enumerate(classes)}
+
+
+# The user's own map
+
+
+def mapped(text: str) -> np.ndarray:
+    noise = str(NOISES.bind("class-dependent", {"map": text}))
+    return transition_matrix(noise, 0.25, ANIMALS, {"cat": "fruit bat"})
+
+
+def test_the_user_s_map_takes_the_place_of_the_data_set_s() -> None:
+    expected = [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 1]]
+    assert np.array_equal(mapped("cat>dog"), expected)
+    assert mapped("")[0, 2] == 0.25
+
+
+@pytest.mark.parametrize("text", ["fruit-bat>cat", "2>0", "2 -> cat", "fruit-bat → 0", " 2>cat , "])
+def test_a_map_takes_names_and_numbers(text: str) -> None:
+    assert np.array_equal(mapped(text), [[1, 0, 0], [0, 1, 0], [0.25, 0, 0.75]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat>dog fruit-bat>cat",
+        "fruit-bat>cat cat>dog",
+        "fruit-bat->cat,cat -> dog",
+        "cat => dog, fruit-bat→cat",
+    ],
+)
+def test_one_map_has_one_canonical_form(text: str) -> None:
+    assert read_map(text) == "cat>dog fruit-bat>cat"
+    assert (
+        str(NOISES.bind("class-dependent", {"map": text})) == "class-dependent(map='cat>dog fruit-bat>cat')"
+    )
+
+
+def test_a_yaml_file_is_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "map.yaml"
+    path.write_text("fruit bat: cat\n0: 'no'\n", encoding="utf-8")
+    bound = NOISES.bind("class-dependent", {"map": str(path)})
+    assert str(bound) == "class-dependent(map='0>no fruit-bat>cat')"
+    path.unlink()
+    assert str(NOISES.bind(str(bound))) == str(bound)
+
+
+def test_without_a_map_the_canonical_form_is_the_name() -> None:
+    for text in (
+        "class-dependent",
+        "class-dependent()",
+        "class-dependent(map='')",
+        "class-dependent(map=' ')",
+    ):
+        assert str(NOISES.bind(text)) == "class-dependent"
+
+
+@pytest.mark.parametrize("text", ["cat>", ">dog", "cat>dog>cat", "cat>dog fruit", "a b>c", "cat>dog cat>bat"])
+def test_a_map_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue, match="map is"):
+        read_map(text)
+
+
+@pytest.mark.parametrize("content", ["[cat, dog]", "cat: [dog]", "cat", "", "{cat: dog", "cat: {dog: 1}"])
+def test_a_yaml_file_that_is_no_map_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "map.yaml"
+    path.write_text(content)
+    with pytest.raises(DataError, match="map.yaml"):
+        read_map(str(path))
+
+
+def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in ("no-such-file.yaml", str(tmp_path), str(binary), "nul\0"):
+        with pytest.raises(DataError, match="neither pairs such as 'cat>dog dog>cat' nor a file"):
+            read_map(path)
+
+
+def test_an_unknown_class_is_refused() -> None:
+    with pytest.raises(UnknownName, match="No class is called 'dgo'. Did you mean 'dog'?"):
+        mapped("cat>dgo")
+    with pytest.raises(UnknownName, match="'3'"):
+        mapped("3>cat")
+    with pytest.raises(InvalidValue, match="Several classes are called 'a-b'; give the number, 0 to 1"):
+        transition_matrix("class-dependent(map='a-b>0')", 0.1, ["a b", "a-b"], {})
+
+
+@given(text=st.text() | st.text("abc>-,→ \n0", max_size=12))
+def test_any_text_is_a_map_or_is_refused(text: str) -> None:
+    try:
+        canonical = read_map(text)
+    except InputError:
+        return
+    assert read_map(canonical) == canonical

@@ -1,0 +1,198 @@
+import os
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from noisybench.config import Config, Epoch, Pruning, Result
+from noisybench.errors import InvalidValue, StoreError, UnknownName
+from noisybench.store import MIGRATIONS, Provenance, Store
+
+CONFIG = Config.create(loss="lq", seed=3)
+HERE = Provenance(
+    device="cpu",
+    precision="fp32",
+    noisybench="0",
+    torch="0",
+    commit=None,
+    labels_sha256="ab",
+    host="here",
+    pid=os.getpid(),
+)
+EPOCH = Epoch(
+    epoch=1,
+    train_loss=1.5,
+    val_loss=1.25,
+    val_accuracy=0.5,
+    test_accuracy=0.625,
+    lr=0.01,
+    n_kept=9,
+    softmax_correct=0.75,
+    softmax_wrong=None,
+    seconds=2.0,
+)
+PRUNING = Pruning(epoch=1, model_epoch=1, n_kept=9, n_dropped=1, precision=1.0, recall=None)
+RESULT = Result(
+    best_epoch=1,
+    val_accuracy=0.5,
+    test_accuracy=0.625,
+    last_test_accuracy=0.5,
+    n_train=10,
+    n_kept=9,
+    seconds=2.0,
+    epochs=[EPOCH],
+    prunings=[PRUNING],
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "runs.db")
+
+
+def completed(store: Store, config: Config, result: Result = RESULT) -> str:
+    run = store.begin(config, HERE)
+    store.add(run, EPOCH)
+    store.complete(run, result)
+    return run
+
+
+def test_what_goes_in_comes_out(store: Store) -> None:
+    run = store.begin(CONFIG, HERE)
+    store.add(run, EPOCH)
+    store.add(run, PRUNING)
+    store.complete(run, RESULT)
+    row = Store.open(store.path).find(run)
+    assert Config.from_row(row) == CONFIG
+    assert (row["status"], row["test_accuracy"], row["n_kept"], row["torch"]) == ("completed", 0.625, 9, "0")
+    assert store.details("epochs", run) == [{"run": run, **vars(EPOCH)}]
+    assert store.details("prunings", run) == [{"run": run, **vars(PRUNING)}]
+    assert store.completed(CONFIG.identity) == row
+
+
+def test_columns_have_the_types_of_their_fields(store: Store) -> None:
+    completed(store, CONFIG)
+    connection = sqlite3.connect(store.path)
+    types = dict(connection.execute("SELECT name, type FROM pragma_table_info('runs')").fetchall())
+    assert (types["epochs"], types["loss"], types["train_size"]) == ("INTEGER", "TEXT", "INTEGER")
+    assert types["rate"] in ("FLOAT", "REAL")
+    epochs = dict(connection.execute("SELECT name, type FROM pragma_table_info('epochs')").fetchall())
+    assert (epochs["epoch"], epochs["n_kept"]) == ("INTEGER", "INTEGER")
+    assert epochs["softmax_wrong"] in ("FLOAT", "REAL")
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_an_unfinished_run_does_not_count_and_starts_over_under_its_id(store: Store, status: str) -> None:
+    run = store.begin(CONFIG, HERE)
+    store.add(run, EPOCH)
+    store.end(run, status, "because")
+    assert store.completed(CONFIG.identity) is None
+    assert store.results()["status"].tolist() == [status]
+    again = store.begin(CONFIG, HERE)
+    assert again == run and store.details("epochs", run) == []
+    assert store.find(run)["status"] == "running" and store.find(run)["reason"] is None
+
+
+def test_a_further_attempt_counts_once_it_completes(store: Store) -> None:
+    first = completed(store, CONFIG)
+    second = store.begin(CONFIG, HERE)
+    assert second == f"{first}-2"
+    assert store.results()["id"].tolist() == [first]
+    store.complete(second, replace(RESULT, test_accuracy=0.75))
+    assert store.results()["id"].tolist() == [second]
+    assert len(store.runs()) == 2
+    third = store.begin(CONFIG, HERE)
+    store.end(third, "failed", "because")
+    assert store.results()["id"].tolist() == [second]
+
+
+def test_a_run_of_a_living_process_is_not_started_again(store: Store) -> None:
+    run = store.begin(CONFIG, replace(HERE, pid=os.getppid()))
+    with pytest.raises(StoreError, match=str(os.getppid())):
+        store.begin(CONFIG, HERE)
+    store.end(run, "interrupted", "stop")
+    store.begin(CONFIG, HERE)
+
+
+def test_a_run_of_a_dead_process_is_taken_over(store: Store) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    run = store.begin(CONFIG, replace(HERE, pid=child))
+    assert store.begin(CONFIG, HERE) == run
+
+
+def test_finding_by_the_beginning_of_an_id(store: Store) -> None:
+    run = completed(store, CONFIG)
+    assert store.find(run[:5])["id"] == run
+    again = store.begin(CONFIG, HERE)
+    assert store.find(run)["id"] == run, "a whole id is meant, even where others begin with it"
+    with pytest.raises(InvalidValue, match=again):
+        store.find(run[:5])
+    with pytest.raises(UnknownName, match="no-such"):
+        store.find("no-such")
+    with pytest.raises(StoreError, match="running"):
+        store.find_completed(again)
+
+
+def test_delete_removes_all_that_belongs_to_a_run(store: Store) -> None:
+    run, other = completed(store, CONFIG), completed(store, replace(CONFIG, seed=4))
+    store.add_evaluation(run, "test", {"n": 1, "accuracy": 1.0, "ece": 0.0, "per_class": "", "confusion": ""})
+    store.folder(run).mkdir(parents=True)
+    store.delete([run])
+    assert [row["id"] for row in store.runs()] == [other]
+    assert store.details("epochs", run) == store.details("evaluations", run) == []
+    assert not store.folder(run).exists()
+
+
+def test_an_evaluation_takes_the_place_of_an_earlier_one(store: Store) -> None:
+    run = completed(store, CONFIG)
+    for accuracy in (0.25, 0.5):
+        store.add_evaluation(
+            run, "test", {"n": 4, "accuracy": accuracy, "ece": 0.0, "per_class": "[]", "confusion": "[]"}
+        )
+    (row,) = store.details("evaluations", run)
+    assert row["accuracy"] == 0.5
+
+
+def test_a_missing_store_is_not_made_by_a_reader(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store"):
+        Store.open(tmp_path / "none.db", create=False)
+    with pytest.raises(StoreError, match="no folder"):
+        Store.open(tmp_path / "none" / "runs.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    path.write_text("not a database " * 100)
+    with pytest.raises(StoreError, match="notes.db"):
+        Store.open(path)
+    assert path.read_text().startswith("not a database")
+
+
+def test_a_newer_store_is_refused(store: Store) -> None:
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    with pytest.raises(StoreError, match="newer"):
+        Store.open(store.path)
+
+
+def test_a_field_of_config_that_a_store_lacks_is_added_with_its_default(store: Store) -> None:
+    """What happens to a store when noisybench gains an option."""
+    run = completed(store, CONFIG)
+    store.db.conn.execute("ALTER TABLE runs DROP COLUMN weight_decay")
+    store.db.conn.commit()
+    reopened = Store.open(store.path)
+    assert Config.from_row(reopened.find(run)) == CONFIG
+    assert reopened.results()["weight_decay"].tolist() == [CONFIG.weight_decay]
+
+
+def test_two_stores_on_one_file_see_each_other(store: Store) -> None:
+    other = Store.open(store.path)
+    run = completed(store, CONFIG)
+    assert other.completed(CONFIG.identity) is not None
+    other.delete([run])
+    assert store.completed(CONFIG.identity) is None
