@@ -15,7 +15,7 @@ PADDING = 4
 
 def pixel_mean(images: Tensor) -> Tensor:
     """The per-pixel mean of uint8 images (n, h, w, c), in [0, 1]: float32 of shape (h, w, c)."""
-    total = sum(chunk.sum(dim=0, dtype=torch.int64) for chunk in images.split(4096))
+    total = sum(chunk.sum(dim=0, dtype=torch.int64) for chunk in torch.split(images, 4096))
     return (torch.as_tensor(total, dtype=torch.float64) / (255 * len(images))).float()
 
 
@@ -87,5 +87,5 @@ def epoch_steps(
     flip = random.integers(0, 2, size=len(order), dtype=np.bool_)
     if not augment:
         shift[:], flip[:] = 0, False
-    on_device = [torch.from_numpy(a).to(device).split(batch_size) for a in (order, shift, flip)]
+    on_device = [torch.split(torch.from_numpy(a).to(device), batch_size) for a in (order, shift, flip)]
     return (Step(*parts) for parts in zip(*on_device, strict=True))

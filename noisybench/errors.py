@@ -1,12 +1,12 @@
 """What a user can do wrong, and how we say so.
 
-    NoisybenchError          a message for a person; the CLI prints it on stderr, without a traceback
-    ├── InputError           wrong input of any kind; the CLI exits 2
-    │   ├── UnknownName      no such loss, noise, data set, model, field, run; says which is nearest
-    │   ├── InvalidValue     a value of the wrong type or outside its bounds
-    │   ├── DataError        a data set or a file that is missing, damaged or not what it claims
-    │   └── StoreError       a store that cannot be opened, read or written
-    └── RunFailed            a run that ended without a result, such as a loss that turned NaN; exits 1
+NoisybenchError          a message for a person; the CLI prints it on stderr, without a traceback
+├── InputError           wrong input of any kind; the CLI exits 2
+│   ├── UnknownName      no such loss, noise, data set, model, field, run; says which is nearest
+│   ├── InvalidValue     a value of the wrong type or outside its bounds
+│   ├── DataError        a data set or a file that is missing, damaged or not what it claims
+│   └── StoreError       a store that cannot be opened, read or written
+└── RunFailed            a run that ended without a result, such as a loss that turned NaN; exits 1
 """
 
 from collections.abc import Iterable

@@ -97,7 +97,7 @@ class Mask:
         names = [f.name for f in fields(cls)]
         if sorted([*described, *arrays]) != sorted(names):
             raise DataError(f"{path} is not {WHAT}: it must hold {', '.join(names)}.")
-        mask = cls(**described, **arrays)
+        mask = cls(**{**described, **arrays})
         if mask.keep.dtype != np.bool_ or mask.keep.ndim != 1 or mask.keep.shape != mask.source_index.shape:
             raise DataError(f"{path} is not {WHAT}: keep must be bool, one value an image.")
         return mask

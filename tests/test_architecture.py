@@ -75,7 +75,9 @@ def test_no_torch_at_module_level(room_name: str) -> None:
         for path in FILES
         if room(path) == room_name and path.name != "criteria.py"
     ]
-    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
+    code = (
+        f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

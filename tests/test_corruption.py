@@ -127,19 +127,31 @@ def test_seeds_differ_and_the_clean_labels_are_left_alone(draws: str) -> None:
 
 
 @pytest.mark.parametrize("draws", DRAWS)
-@pytest.mark.parametrize("raw", [0, 2**64 - 1])
+@pytest.mark.parametrize("raw", [0, 2**64 - 1])  # u = 0 and the largest u below 1
 def test_the_ends_of_the_unit_interval_pick_possible_classes(draws: str, raw: int) -> None:
     # Ten tenths add up to less than 1, and the last class has no probability.
     row = np.array([0.1] * 10 + [0.0])
     assert np.cumsum(row)[-1] < 1
 
+    for y in range(10):
+        noisy = corrupt_labels(np.array([y]), np.tile(row, (11, 1)), constant(raw), draws)
+        assert 0 <= noisy[0] < 10
+
+
+def test_a_label_stays_only_if_its_number_is_below_the_diagonal() -> None:
+    for raw, expected in [(2**63 - 2**11, 0), (2**63, 1)]:  # u just below 1/2, and u = 1/2
+        noisy = corrupt_labels(np.array([0]), np.full((2, 2), 0.5), constant(raw))
+        assert noisy[0] == expected
+
+
+def constant(raw: int) -> np.random.Generator:
+    """A generator whose raw stream is always `raw`."""
+
     class Constant(np.random.PCG64):
         def random_raw(self, size: int) -> np.ndarray:  # type: ignore[override]
             return np.full(size, raw, dtype=np.uint64)
 
-    for y in range(10):
-        noisy = corrupt_labels(np.array([y]), np.tile(row, (11, 1)), np.random.Generator(Constant(0)), draws)
-        assert 0 <= noisy[0] < 10
+    return np.random.Generator(Constant(0))
 
 
 # The same labels everywhere: an independent implementation in plain Python
@@ -196,6 +208,7 @@ def test_exact_draws_flip_those_of_the_largest_numbers() -> None:
 def test_labels_do_not_depend_on_what_else_a_run_is() -> None:
     labels = balanced(1297, 10)
     first, transition = noisy_labels(Config.create(dataset="digits", rate=0.3, seed=4), labels)
+    assert np.array_equal(first, draw(labels, transition, seed=4))
     others: list[dict[str, Any]] = [{"loss": "lq"}, {"train_size": 100}, {"model": "cnn6"}, {"lr": 1.0}]
     for other in others:
         assert np.array_equal(noisy_labels(Config.create(rate=0.3, seed=4, **other), labels)[0], first)
@@ -216,9 +229,9 @@ def test_a_data_set_with_a_fingerprint_has_the_flips_of_its_name() -> None:
 
 
 def test_realised_rate_and_transition() -> None:
-    clean, noisy = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 1, 1, 3, 1, 0])
-    assert realised_rate(clean, noisy) == 4 / 6
-    expected = [[0.25, 0.5, 0, 0.25], [0.5, 0.5, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    clean, noisy = np.array([0, 0, 0, 0, 1, 1, 3]), np.array([0, 1, 1, 3, 1, 0, 3])
+    assert realised_rate(clean, noisy) == 4 / 7
+    expected = [[0.25, 0.5, 0, 0.25], [0.5, 0.5, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
     assert realised_transition(clean, noisy, 4).tolist() == expected
 
 

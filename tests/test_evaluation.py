@@ -43,7 +43,9 @@ def test_predicting_with_another_state_leaves_the_network_alone() -> None:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3), torch.nn.BatchNorm1d(3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     other = {name: torch.rand_like(value.double()).to(value.dtype) for name, value in before.items()}
-    images = Images(torch.randint(0, 256, (5, 2, 2, 3), dtype=torch.uint8), torch.zeros(2, 2, 3), torch.device("cpu"))
+    images = Images(
+        torch.randint(0, 256, (5, 2, 2, 3), dtype=torch.uint8), torch.zeros(2, 2, 3), torch.device("cpu")
+    )
     own, of_other = predict(model, images), predict(model, images, other)
     assert not torch.equal(own, of_other)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -91,6 +91,14 @@ def test_others_may_read_the_file(path: Path) -> None:
 # Writing
 
 
+def test_who_is_reading_the_old_file_reads_it_to_the_end(path: Path) -> None:
+    before = path.read_bytes()
+    with path.open("rb") as file:
+        replace(a_manifest(), seed=1).write(path)
+        assert file.read() == before
+    assert path.read_bytes() != before
+
+
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="labels.npz cannot be written: there is no folder .*missing. Make"):
         a_manifest().write(tmp_path / "missing" / "labels.npz")
@@ -220,6 +228,7 @@ def test_missing_metadata_is_named(path: Path, name: str) -> None:
         ({"clean": np.array([0, -1, 3, 1, 1])}, "one of its clean labels is -1"),
         ({"transition": np.eye(2)}, "its transition is float64 (2, 2), but must be float64 (3, 3)"),
         ({"transition": np.eye(3, dtype=np.float32)}, "its transition is float32"),
+        ({"transition": np.array([[1.5, -0.5, 0], [0, 1, 0], [0, 0, 1]])}, "are not probabilities"),
         ({"transition": np.eye(3) * 2}, "the rows of its transition are not probabilities"),
         ({"transition": np.full((3, 3), np.nan)}, "the rows of its transition are not probabilities"),
         ({"noisy": np.array([0, 1, 0, 1, 2])}, "its noisy labels do not have the hash that it states"),

@@ -17,7 +17,9 @@ def test_every_model_maps_images_to_logits_and_learns(name: str, shape: tuple[in
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize(("name", "layers", "parameters"), [("resnet18", 18, 11_173_962), ("resnet34", 34, 21_282_122)])
+@pytest.mark.parametrize(
+    ("name", "layers", "parameters"), [("resnet18", 18, 11_173_962), ("resnet34", 34, 21_282_122)]
+)
 def test_resnets_have_the_published_layers(name: str, layers: int, parameters: int) -> None:
     """Layers with weights on the main path, and the known parameter counts of the CIFAR variants."""
     model = MODELS.bind(name)((32, 32, 3), 10)

@@ -7,7 +7,8 @@ import pytest
 
 from noisybench.config import Config, Epoch, Pruning, Result
 from noisybench.errors import InvalidValue, StoreError, UnknownName
-from noisybench.store import MIGRATIONS, Provenance, Store
+from noisybench.store import Provenance, Store
+from noisybench.store.schema import MIGRATIONS
 
 CONFIG = Config.create(loss="lq", seed=3)
 HERE = Provenance(

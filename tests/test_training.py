@@ -44,7 +44,13 @@ def same_bits(a: Training, b: Training) -> bool:
 
 @pytest.mark.parametrize("model", ["mlp", "resnet8(width=8)"])
 def test_one_seed_gives_identical_bits(model: str) -> None:
-    values = {"model": model, "augment": "flip-crop", "loss": "trunc-lq(q=0, k=0.12)", "prune_from": 2, "lr": 0.1}
+    values = {
+        "model": model,
+        "augment": "flip-crop",
+        "loss": "trunc-lq(q=0, k=0.12)",
+        "prune_from": 2,
+        "lr": 0.1,
+    }
     a, b = run(**values), run(**values)
     assert measured(a) == measured(b) and a.prunings == b.prunings and same_bits(a, b)
     assert not same_bits(a, run(**values, seed=1))

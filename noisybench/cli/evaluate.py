@@ -64,11 +64,8 @@ def evaluate(
     table.add_column("class")
     table.add_column("accuracy", justify="right")
     wide = len(dataset.classes) > 10
-    for index, name in enumerate(dataset.classes):
-        if not wide:
-            table.add_column(str(index), justify="right")
-    if wide:
-        table.add_column("most often taken for")
+    for header in ["most often taken for"] if wide else map(str, range(len(dataset.classes))):
+        table.add_column(header, justify="left" if wide else "right")
     for index, name in enumerate(dataset.classes):
         share = result.per_class[index]
         counts = result.confusion[index]

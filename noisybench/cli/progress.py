@@ -76,9 +76,8 @@ class Lines(Display):
             self._print(f"  {measures(event)}")
             return
         left = self.seconds / event.epoch * (self.config.epochs - event.epoch)
-        self._print(
-            f"  epoch {event.epoch}/{self.config.epochs}  {measures(event)}  lr {event.lr:g}  {left:.0f}s left"
-        )
+        count = f"{event.epoch}/{self.config.epochs}"
+        self._print(f"  epoch {count}  {measures(event)}  lr {event.lr:g}  {left:.0f}s left")
 
     def end(self) -> None:
         if self.runs > 1 and self.config is not None and self.last is not None:

@@ -10,7 +10,9 @@ from noisybench.cli.console import out, print_json
 from noisybench.cli.progress import measures
 from noisybench.config import Epoch, Pruning, declared_fields
 
-app = typer.Typer(help="List, show and delete runs in the store.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, show and delete runs in the store.", no_args_is_help=True, rich_markup_mode=None
+)
 
 COLUMNS = ("id", "status", "dataset", "noise", "rate", "loss", "seed", "test_accuracy", "seconds", "started")
 

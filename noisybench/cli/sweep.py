@@ -38,7 +38,9 @@ def sweep(
     chosen = choose_device(device)
     configs = prepared(experiment.configs)
     if not quiet:
-        err.print(f"{experiment.name}: {experiment.about} ({len(configs)} runs)", markup=False, soft_wrap=True)
+        err.print(
+            f"{experiment.name}: {experiment.about} ({len(configs)} runs)", markup=False, soft_wrap=True
+        )
     with progress(len(configs), quiet) as display:
         failed = carry_out(configs, store, chosen, display, force)
     identities = {config.identity for config in configs}

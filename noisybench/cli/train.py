@@ -39,8 +39,8 @@ def train(
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
     from noisybench import datasets
-    from noisybench.manifest import Manifest
     from noisybench.corruption import intolerable
+    from noisybench.manifest import Manifest
     from noisybench.split import Mask
     from noisybench.sweeps.run import Inputs, run
 

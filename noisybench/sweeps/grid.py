@@ -1,10 +1,10 @@
 """Experiments: grids of Configs as YAML files.
 
-    about: one line on what the experiment is for
-    table: closed-set        # the table of `report` that it ends with
-    set: {epochs: 30}        # what all runs share: fields of Config
-    grid:                    # blocks; within a block, every combination of the lists
-      - {dataset: digits, noise: uniform, rate: [0.4, 0.6], loss: [cce, lq], seed: [0, 1, 2]}
+about: one line on what the experiment is for
+table: closed-set        # the table of `report` that it ends with
+set: {epochs: 30}        # what all runs share: fields of Config
+grid:                    # blocks; within a block, every combination of the lists
+  - {dataset: digits, noise: uniform, rate: [0.4, 0.6], loss: [cce, lq], seed: [0, 1, 2]}
 """
 
 from collections.abc import Iterator
@@ -60,7 +60,9 @@ def read(path: Path) -> Experiment:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not YAML: {error}") from None
     if not isinstance(content, dict) or set(content) - set(KEYS) or not content.get("grid"):
-        raise DataError(f"{path}: an experiment has the keys {', '.join(KEYS)}, and a grid that is not empty.")
+        raise DataError(
+            f"{path}: an experiment has the keys {', '.join(KEYS)}, and a grid that is not empty."
+        )
     blocks = content["grid"]
     shared = content.get("set") or {}
     if not isinstance(blocks, list) or not all(isinstance(part, dict) for part in [*blocks, shared]):

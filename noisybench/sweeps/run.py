@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 import noisybench
 from noisybench import datasets
 from noisybench.config import Config, Epoch, Pruning
-from noisybench.manifest import Manifest
 from noisybench.corruption import labels_sha256, noisy_labels
+from noisybench.manifest import Manifest
 from noisybench.split import Mask, Split, split
 from noisybench.store import Provenance, Row, Store
 

@@ -211,7 +211,8 @@ def build_model(config: Config, dataset: Dataset, device: torch.device) -> nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(config.seed, "initialisation"))
         model: nn.Module = MODELS.bind(config.model)(dataset.shape, dataset.n_classes)
-    return model.to(device, memory_format=torch.channels_last)
+    # What is fastest on CPUs and on tensor cores alike.
+    return model.to(memory_format=torch.channels_last).to(device)
 
 
 def _optimiser(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
