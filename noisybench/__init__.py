@@ -1,7 +1,8 @@
 """Benchmark the training of image classifiers with noisy labels.
 
 The library part is small and importable piece by piece: `noisybench.losses` for the losses,
-`noisybench.noise` for transition matrices and label corruption.  Nothing heavy is imported here.
+`noisybench.noise` for transition matrices, `noisybench.corruption` for drawing labels.  Nothing
+heavy is imported here.
 """
 
 __version__ = "0.1.0"

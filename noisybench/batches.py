@@ -48,7 +48,12 @@ class Images:
         return batch.permute(0, 3, 1, 2)
 
     def augmented(self, step: "Step") -> Tensor:
-        """The images of a training step, shifted and flipped as it says: an index gather."""
+        """The images of a training step, shifted and flipped as it says: an index gather.
+
+        Without padding there is no augmentation, and they are as they are.
+        """
+        if not self.padding:
+            return self.images[step.rows].float().div_(255).sub_(self.mean).permute(0, 3, 1, 2)
         padded_width = self.images.shape[2]
         y = torch.arange(self.height, device=step.rows.device) + step.shift[:, :1]
         x = torch.arange(self.width, device=step.rows.device).expand(len(step.rows), -1)

@@ -13,5 +13,15 @@ RunName = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Force = Annotated[bool, typer.Option("--force", help="Train again what the store has already.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Only runs with this value in this column, such as dataset=cifar10, rate=0.4 or loss=lq"
+        " (any q). Repeatable: values of one key are alternatives, all keys must match.",
+        show_default=False,
+    ),
+]

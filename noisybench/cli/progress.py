@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from noisybench.cli.console import err
 from noisybench.config import Config, Epoch, Pruning
-from noisybench.sweeps.run import Display
+from noisybench.sweeps.display import Display
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noisybench.cli import console
-from noisybench.cli.arguments import DATABASE, Database
+from noisybench.cli.arguments import DATABASE, Database, Where
 from noisybench.errors import InvalidValue
 from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.selection import select
@@ -22,15 +22,7 @@ KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 def report(
     table: Annotated[str, typer.Option("--table", help=KINDS_OF_TABLE)] = "closed-set",
     form: Annotated[str, typer.Option("--format", help=f"One of {KNOWN_FORMATS}.")] = "table",
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="KEY=VALUE",
-            help="Only runs with this value in this column, such as dataset=cifar10, rate=0.4 or loss=lq"
-            " (any q). Repeatable: values of one key are alternatives, all keys must match.",
-        ),
-    ] = None,
+    where: Where = None,
     db: Database = DATABASE,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write to this file instead of stdout.", show_default=False)

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet
+from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet, Where
 from noisybench.cli.console import complain, err
 from noisybench.errors import RunFailed
-from noisybench.store import Store
 from noisybench.sweeps.grid import load, packaged
 
 
@@ -20,6 +19,7 @@ def sweep(
             show_default=False,
         ),
     ],
+    where: Where = None,
     db: Database = DATABASE,
     device: Device = "auto",
     force: Force = False,
@@ -30,13 +30,14 @@ def sweep(
 
     from noisybench.cli.progress import progress
     from noisybench.cli.report import print_table
-    from noisybench.sweeps.sweep import prepared
+    from noisybench.store import Store
+    from noisybench.sweeps.sweep import matching, prepared
     from noisybench.sweeps.sweep import sweep as carry_out
     from noisybench.training.device import choose_device
 
     store = Store.open(db)
     chosen = choose_device(device)
-    configs = prepared(experiment.configs)
+    configs = prepared(matching(experiment.configs, where or []))
     if not quiet:
         err.print(
             f"{experiment.name}: {experiment.about} ({len(configs)} runs)", markup=False, soft_wrap=True

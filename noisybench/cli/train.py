@@ -1,7 +1,7 @@
 """`noisybench train`: one run."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +10,10 @@ from noisybench.cli.console import err, out, print_json, warn
 from noisybench.cli.options import config_options
 from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunFailed
-from noisybench.store import Row, Store
+
+if TYPE_CHECKING:
+    from noisybench.store import Row
+    from noisybench.sweeps.run import Inputs
 
 SUMMARY = (
     *("status", "best_epoch", "val_accuracy", "test_accuracy", "last_test_accuracy"),
@@ -39,9 +42,10 @@ def train(
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
     from noisybench import datasets
-    from noisybench.corruption import intolerable
+    from noisybench.corruption import intolerable, transition_of
     from noisybench.manifest import Manifest
     from noisybench.split import Mask
+    from noisybench.store import Store
     from noisybench.sweeps.run import Inputs, run
 
     inputs = Inputs(
@@ -52,7 +56,6 @@ def train(
     config = Config.create(**{**config.row(), "dataset": datasets.identify(config.dataset)})
 
     from noisybench.cli.progress import progress
-    from noisybench.corruption import transition_of
     from noisybench.training.device import choose_device
 
     warning = intolerable(transition_of(config) if inputs.labels is None else inputs.labels.transition)
@@ -75,7 +78,7 @@ def train(
     show(row)
 
 
-def with_inputs(values: dict[str, Any], inputs: Any) -> dict[str, Any]:
+def with_inputs(values: dict[str, Any], inputs: "Inputs") -> dict[str, Any]:
     """Add what the files say to what the options say; refuse options that contradict a file."""
     said: dict[str, Any] = {}
     if inputs.labels is not None:
@@ -90,12 +93,12 @@ def with_inputs(values: dict[str, Any], inputs: Any) -> dict[str, Any]:
     return {**values, **said}
 
 
-def summary(row: Row) -> dict[str, Any]:
+def summary(row: "Row") -> dict[str, Any]:
     """A run for machines: its id, how it ended, and what it measured (accuracies from 0 to 1)."""
     return {"run": row["id"], **{name: row[name] for name in SUMMARY}}
 
 
-def show(row: Row) -> None:
+def show(row: "Row") -> None:
     """A run for people."""
     out.print(
         f"Run {row['id']} {row['status']}: {row['loss']} on {row['dataset']},"

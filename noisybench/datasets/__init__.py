@@ -40,7 +40,7 @@ __all__ = ["Dataset", "Prepared", "add", "by", "data_home", "identify", "listing
         "model": "mlp",
         "epochs": 30,
         "batch_size": 32,
-        "lr": 0.05,
+        "lr": 0.1,
         "milestones": (10, 20),
         "augment": "none",
         "prune_from": 10,

@@ -12,29 +12,17 @@ from numpy.typing import NDArray
 
 import noisybench
 from noisybench import datasets
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
 from noisybench.corruption import labels_sha256, noisy_labels
 from noisybench.manifest import Manifest
 from noisybench.split import Mask, Split, split
 from noisybench.store import Provenance, Row, Store
+from noisybench.sweeps.display import Display
 
 if TYPE_CHECKING:
     import torch
 
     from noisybench.datasets import Dataset
-
-
-class Display:
-    """Whoever shows a run's progress: here, nobody."""
-
-    def start(self, config: Config, skipped: bool) -> None:
-        """A run begins, or is skipped because the store has it."""
-
-    def show(self, event: Epoch | Pruning) -> None:
-        """An epoch or a pruning has ended."""
-
-    def end(self) -> None:
-        """The run has ended, in whatever way."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """A sweep: all runs of an experiment, one after the other."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
 
 from noisybench import datasets
 from noisybench.config import Config
-from noisybench.errors import RunFailed
+from noisybench.errors import InvalidValue, RunFailed
+from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
-from noisybench.sweeps.run import Display, run
+from noisybench.sweeps.display import Display
+from noisybench.sweeps.run import run
 
 
 def prepared(configs: Iterable[Config]) -> list[Config]:
@@ -17,6 +19,17 @@ def prepared(configs: Iterable[Config]) -> list[Config]:
     configs = list(configs)
     names = {name: datasets.identify(name) for name in {config.dataset for config in configs}}
     return [replace(config, dataset=names[config.dataset]) for config in configs]
+
+
+def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:
+    """The configs that meet the conditions, as `report` reads them.  Raises InputError if none does."""
+    import pandas as pd
+
+    table = pd.DataFrame([config.row() for config in configs])
+    selected, unmatched = select(table, where)
+    if selected.empty:
+        raise InvalidValue(" ".join(unmatched) or f"No run meets all of {', '.join(where)}.")
+    return [configs[number] for number in selected.index]
 
 
 def sweep(

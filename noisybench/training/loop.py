@@ -15,6 +15,7 @@ from noisybench.batches import PADDING, Images, Step, epoch_steps, pixel_mean
 from noisybench.config import Config, Epoch, Pruning, Result
 from noisybench.datasets import Dataset
 from noisybench.errors import RunFailed
+from noisybench.losses import log_likelihood
 from noisybench.registry import LOSSES, MODELS
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
@@ -24,29 +25,26 @@ from noisybench.training.pruning import describe, kept, prunes_after
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass
 class Sums:
     """Sums over an epoch's training samples, kept on the device so that no step waits for the host.
 
-    correct, wrong: the sum over correctly and wrongly labelled samples of the softmax of the given
-    label, and their number, shape (2,) each.
+    sums: (2, 3), for the correctly and the wrongly labelled samples: the sum of the loss, the sum of
+    the softmax of the given label, and their number.
     """
 
-    loss: Tensor
-    correct: Tensor
-    wrong: Tensor
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(2, 3, dtype=torch.float64, device=device)
 
-    @classmethod
-    def zero(cls, device: torch.device) -> "Sums":
-        zeros = torch.zeros(5, dtype=torch.float64, device=device)
-        return cls(zeros[0], zeros[1:3], zeros[3:5])
+    def add(self, losses: Tensor, logits: Tensor, given: Tensor, wrong: Tensor) -> None:
+        softmax = log_likelihood(logits, given).exp()
+        values = torch.stack([losses, softmax, torch.ones_like(losses)], dim=1).double()
+        self.sums += torch.stack([~wrong, wrong]).double() @ values
 
-    @torch.no_grad()
-    def add(self, losses: Tensor, logits: Tensor, given: Tensor, is_wrong: Tensor) -> None:
-        softmax = logits.float().softmax(dim=1).gather(1, given[:, None]).squeeze(1)
-        self.loss += losses.sum()
-        for sums, members in ((self.correct, ~is_wrong), (self.wrong, is_wrong)):
-            sums += torch.stack([(softmax * members).sum(), members.sum()])
+    def means(self) -> tuple[float, float | None, float | None]:
+        """The mean loss, and the mean softmax over correct and over wrong labels, None without any."""
+        correct, wrong = self.sums.tolist()
+        loss = (correct[0] + wrong[0]) / (correct[2] + wrong[2])
+        return loss, *(softmax / n if n else None for _, softmax, n in (correct, wrong))
 
 
 @dataclass
@@ -140,15 +138,14 @@ class Training:
         lr = self.config.lr * 0.1 ** sum(milestone < number for milestone in self.config.milestones)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        sums, n_seen = Sums.zero(self.device), 0
+        sums = Sums(self.device)
         self.model.train()
         config = self.config
         for step in epoch_steps(
             self.kept_rows, config.batch_size, self.augment, config.seed, number, self.device
         ):
             self._step(step, sums)
-            n_seen += len(step.rows)
-        train_loss = sums.loss.item() / n_seen
+        train_loss, softmax_correct, softmax_wrong = sums.means()
         val_loss, val_accuracy = loss_and_accuracy(
             predict(self.model, self.val_images), self.val_given, self.loss
         )
@@ -165,8 +162,8 @@ class Training:
             test_accuracy=accuracy(predict(self.model, self.test_images), self.test_labels),
             lr=lr,
             n_kept=len(self.kept_rows),
-            softmax_correct=_mean(sums.correct),
-            softmax_wrong=_mean(sums.wrong),
+            softmax_correct=softmax_correct,
+            softmax_wrong=softmax_wrong,
             seconds=time.perf_counter() - start,
         )
 
@@ -177,7 +174,7 @@ class Training:
         self.optimiser.zero_grad(set_to_none=True)
         losses.mean().backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
-        sums.add(losses, logits, given, self.wrong[step.rows])
+        sums.add(losses.detach(), logits.detach(), given, self.wrong[step.rows])
 
     def _prune(self, number: int, threshold: float) -> Pruning:
         """Choose the samples anew by the best network so far; the one in training is not touched."""
@@ -224,8 +221,3 @@ def _optimiser(config: Config, model: nn.Module, device: torch.device) -> torch.
     if config.optimiser == "adam":
         return torch.optim.Adam(model.parameters(), **common)
     return torch.optim.SGD(model.parameters(), momentum=config.momentum, **common)
-
-
-def _mean(sum_and_count: Tensor) -> float | None:
-    total, count = sum_and_count.tolist()
-    return total / count if count else None

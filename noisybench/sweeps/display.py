@@ -1,0 +1,16 @@
+"""What a run tells of itself while it is carried out."""
+
+from noisybench.config import Config, Epoch, Pruning
+
+
+class Display:
+    """Whoever shows a run's progress: here, nobody."""
+
+    def start(self, config: Config, skipped: bool) -> None:
+        """A run begins, or is skipped because the store has it."""
+
+    def show(self, event: Epoch | Pruning) -> None:
+        """An epoch or a pruning has ended."""
+
+    def end(self) -> None:
+        """The run has ended, in whatever way."""
