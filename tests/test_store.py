@@ -1,5 +1,8 @@
 import os
 import sqlite3
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,3 +200,19 @@ def test_two_stores_on_one_file_see_each_other(store: Store) -> None:
     assert other.completed(CONFIG.identity) is not None
     other.delete([run])
     assert store.completed(CONFIG.identity) is None
+
+
+def test_several_processes_may_make_one_store_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from noisybench.store import Store;"
+        "time.sleep(max(0, float(sys.argv[2]) - time.time())); print(Store.open(Path(sys.argv[1])).runs())"
+    )
+    for attempt in range(3):
+        start = str(time.time() + 4)
+        command = [sys.executable, "-c", code, str(tmp_path / f"{attempt}.db"), start]
+        children = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(4)
+        ]
+        results = [child.communicate(timeout=60) for child in children]
+        assert [out for out, _ in results] == ["[]\n"] * 4, [errors for _, errors in results]

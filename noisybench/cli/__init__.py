@@ -23,7 +23,7 @@ class Commands(TyperGroup):
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            complain("Interrupted.")
+            complain("Interrupted. The same command carries on with what is not done yet.")
             raise typer.Exit(130) from None
 
 

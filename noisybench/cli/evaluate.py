@@ -70,7 +70,7 @@ def evaluate(
         share = result.per_class[index]
         counts = result.confusion[index]
         table.add_row(
-            f"{index} {name}",
+            str(index) if name == str(index) else f"{index} {name}",
             "–" if share is None else f"{share:.1%}",
             *([_confused(index, counts, dataset.classes)] if wide else map(str, counts)),
         )

@@ -49,7 +49,7 @@ def _described(names: tuple[str, ...]) -> dict[str, tuple[Declared, str]]:
         chosen = [(registry, entry) for registry, entry in owners if registry.kind in kinds]
         if chosen:
             declared = chosen[0][1].parameters[name]
-            default = ", ".join(f"{entry.name}: {entry.defaults[name]}" for _, entry in chosen)
+            default = ", ".join(f"{entry.name}: {entry.defaults[name]}".rstrip(": ") for _, entry in chosen)
             described[name] = declared, f"{_help(declared)} [{default}]"
     return described
 

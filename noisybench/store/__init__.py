@@ -10,7 +10,8 @@ the file, one folder a run.
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,7 +79,7 @@ class Store:
         An attempt at the same config that did not complete is started over under its id; beside a
         completed one, a new attempt begins.  Raises StoreError if one is running now on this machine.
         """
-        with self.db.conn:
+        with self._transaction():
             self.db.conn.execute("BEGIN IMMEDIATE")
             earlier = self._query(
                 "SELECT id, attempt, status, host, pid FROM runs WHERE identity = ? ORDER BY attempt",
@@ -107,12 +108,12 @@ class Store:
     def add(self, run: str, event: Epoch | Pruning) -> None:
         """Store an epoch or a pruning of a run as soon as it is known."""
         table = "epochs" if isinstance(event, Epoch) else "prunings"
-        with self.db.conn:
+        with self._transaction():
             self._insert(table, {"run": run, **asdict(event)})
 
     def add_evaluation(self, run: str, split: str, measures: Mapping[str, Any]) -> None:
         """Store what was measured on a split, in place of an earlier evaluation."""
-        with self.db.conn:
+        with self._transaction():
             self._insert("evaluations", {"run": run, "split": split, **measures, "made": _now()})
 
     def complete(self, run: str, result: Result) -> None:
@@ -125,17 +126,26 @@ class Store:
     def delete(self, runs: Iterable[str]) -> None:
         """Delete runs, all that belongs to them, and their networks."""
         for run in runs:
-            with self.db.conn:
+            with self._transaction():
                 self._forget(run)
             shutil.rmtree(self.folder(run), ignore_errors=True)
 
     def _end(self, run: str, status: str, values: Mapping[str, Any]) -> None:
         row = {"status": status, "ended": _now(), **values}
-        with self.db.conn:
+        with self._transaction():
             self.db.conn.execute(
                 f"UPDATE runs SET {', '.join(f'{name} = ?' for name in row)} WHERE id = ?",
                 [*row.values(), run],
             )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that is written within, or nothing.  Raises StoreError."""
+        try:
+            with self.db.conn:
+                yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path} cannot be written: {error}.") from None
 
     def _insert(self, table: str, row: Mapping[str, Any]) -> None:
         # Plain SQL: sqlite-utils would commit by itself and read the table's columns each time.

@@ -94,26 +94,40 @@ MIGRATIONS: list[Callable[[Database], None]] = [_create_tables, _create_views]
 
 
 def migrate(db: Database) -> None:
-    """Apply the migrations that the file has not had; their number is SQLite's own `user_version`."""
+    """Apply the migrations that the file has not had, all or none.  Raises StoreError for a newer file.
+
+    Their number is SQLite's own `user_version`.
+    """
+    if _version(db) == len(MIGRATIONS) and not _new_fields(db):
+        return
+    with db.conn:
+        # Of several processes that open a new file at once, one migrates and the others wait.
+        db.conn.execute("BEGIN IMMEDIATE")
+        for migration in MIGRATIONS[_version(db) :]:
+            migration(db)
+        for name in _new_fields(db):
+            _add_field(db, name)
+        db.conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _version(db: Database) -> int:
     (version,) = db.conn.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise StoreError(
             f"The store was written by a newer noisybench (format {version}; this one reads up to"
             f" {len(MIGRATIONS)}). Upgrade noisybench to read it."
         )
-    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
-        migration(db)
-        db.conn.execute(f"PRAGMA user_version = {number}")
-        db.conn.commit()
-    _add_new_fields(db)
+    return int(version)
 
 
-def _add_new_fields(db: Database) -> None:
-    """A field that Config has gained since the store was made: earlier runs had its default."""
+def _new_fields(db: Database) -> list[str]:
+    """The fields that Config has gained since the store was made."""
     present = {name for (name,) in db.conn.execute("SELECT name FROM pragma_table_info('runs')")}
-    defaults = {f.name: f.default for f in fields(Config)}
-    for name, column in config_columns().items():
-        if name not in present:
-            db.table("runs").add_column(name, column)
-            db.conn.execute(f"UPDATE runs SET [{name}] = ?", [defaults[name]])
-            db.conn.commit()
+    return [name for name in config_columns() if name not in present]
+
+
+def _add_field(db: Database, name: str) -> None:
+    """Add a column for a field; earlier runs had its default."""
+    (default,) = [f.default for f in fields(Config) if f.name == name]
+    db.table("runs").add_column(name, config_columns()[name])
+    db.conn.execute(f"UPDATE runs SET [{name}] = ?", [default])

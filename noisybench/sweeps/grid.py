@@ -16,6 +16,7 @@ from typing import Any
 
 from noisybench.config import Config
 from noisybench.errors import DataError, InputError, UnknownName
+from noisybench.reporting.tables import TABLES
 
 KEYS = ("about", "table", "set", "grid")
 
@@ -69,12 +70,13 @@ def read(path: Path) -> Experiment:
         raise DataError(f"{path}: grid must be a list of mappings, and set a mapping.")
     try:
         configs = [config for block in blocks for config in _combinations({**shared, **block})]
+        table = TABLES.bind(str(content.get("table", "closed-set"))).entry.name
     except InputError as error:
         raise DataError(f"{path}: {error}") from None
     return Experiment(
         name=path.stem,
         about=str(content.get("about", "")),
-        table=str(content.get("table", "closed-set")),
+        table=table,
         configs=tuple(sorted(dict.fromkeys(configs), key=lambda config: config.seed)),
     )
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import noisybench
 from noisybench import datasets
 from noisybench.config import Config
 from noisybench.corruption import labels_sha256, noisy_labels
+from noisybench.errors import StoreError
 from noisybench.manifest import Manifest
 from noisybench.split import Mask, Split, split
 from noisybench.store import Provenance, Row, Store
@@ -91,11 +93,11 @@ def run(
         best = training.best
         Checkpoint.of(config, best.epoch, best.state, training.mean, data.split).write(store.folder(name))
         store.complete(name, training.result())
-    except Exception as error:
-        store.end(name, "failed", str(error) or type(error).__name__)
-        raise
-    except BaseException as stop:
-        store.end(name, "interrupted", type(stop).__name__)
+    except BaseException as error:
+        status = "failed" if isinstance(error, Exception) else "interrupted"
+        # Where even this cannot be written, the error itself is what the user must see.
+        with suppress(StoreError):
+            store.end(name, status, str(error) or type(error).__name__)
         raise
     finally:
         display.end()

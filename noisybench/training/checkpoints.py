@@ -1,6 +1,5 @@
 """The network that a finished run leaves behind, in one file that holds no code."""
 
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +54,16 @@ class Checkpoint:
 
     def write(self, folder: Path) -> None:
         """Write FILE into `folder`, whole or not at all.  Raises DataError."""
+        part = folder / f"{FILE}.tmp"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            torch.save(vars(self), folder / f"{FILE}.tmp")
-            os.replace(folder / f"{FILE}.tmp", folder / FILE)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                torch.save(vars(self), part)
+                part.replace(folder / FILE)
+            finally:
+                part.unlink(missing_ok=True)
         except (OSError, RuntimeError) as error:
+            # On a full disk torch.save raises a RuntimeError of its own.
             raise DataError(f"The network cannot be written to {folder}: {error}") from None
 
     @classmethod

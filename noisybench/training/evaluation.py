@@ -57,14 +57,14 @@ def evaluate(logits: Tensor, target: Tensor) -> Evaluation:
     classes = logits.shape[1]
     predicted = logits.argmax(dim=1)
     confusion = torch.bincount(target * classes + predicted, minlength=classes**2).reshape(classes, classes)
-    counts = confusion.sum(dim=1)
+    counts = confusion.sum(dim=1).tolist()
     return Evaluation(
         n=len(target),
         accuracy=accuracy(logits, target),
         ece=expected_calibration_error(logits, target),
         per_class=[
-            (hits / count).item() if count else None
-            for hits, count in zip(confusion.diag(), counts, strict=True)
+            hits / count if count else None
+            for hits, count in zip(confusion.diag().tolist(), counts, strict=True)
         ],
         confusion=confusion.tolist(),
     )

@@ -1,0 +1,341 @@
+"""The commands as a user gives them, end to end on the digits."""
+
+import json
+import os
+import re
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from noisybench.cli import app
+from noisybench.config import declared_fields
+from noisybench.store import Store
+
+SHORT = ("--epochs", "3", "--train-size", "400", "--quiet")
+
+
+def noisybench(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: object) -> str:
+    result = noisybench(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def as_json(*arguments: object) -> Any:
+    return json.loads(succeed(*arguments, "--json"))
+
+
+@pytest.fixture
+def trained(database: Path) -> dict[str, Any]:
+    run: dict[str, Any] = as_json("train", "--loss", "lq", "--epochs", 12, "--quiet")
+    return run
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Every command, with the commands of the groups."""
+    found: list[tuple[str, ...]] = []
+    for line in succeed("--help").partition("Commands:")[2].splitlines():
+        if words := line.split():
+            inner = succeed(words[0], "--help").partition("Commands:")[2]
+            subcommands = [match[1] for match in re.finditer(r"^  (\w+)  ", inner, re.MULTILINE)]
+            found += [(words[0], name) for name in subcommands] or [(words[0],)]
+    return found
+
+
+def test_the_commands_are_those_of_the_readme() -> None:
+    assert {" ".join(command) for command in commands()} == {
+        *("corrupt", "train", "prune", "evaluate", "report", "sweep"),
+        *("runs list", "runs show", "runs delete", "data add", "data list", "data verify"),
+    }
+
+
+def test_every_command_and_option_has_help() -> None:
+    for command in commands():
+        text = succeed(*command, "--help")
+        about, _, options = text.partition("\nOptions:\n")
+        assert len(about.split("\n\n", 1)[1].strip()) > 20, command
+        entries = re.split(r"\n  (?=-)", "\n" + options)[1:]
+        assert len(entries) >= 1
+        for entry in entries:
+            assert re.search(r"(?:  |\n\s+)[A-Za-z(]\w+.*\w", entry), (command, entry)
+
+
+def test_every_field_of_config_is_an_option_of_train() -> None:
+    text = succeed("train", "--help")
+    for name, declared in declared_fields().items():
+        assert (f"--{name.replace('_', '-')} " in text) == (declared.option.cli or name in ("labels", "keep"))
+
+
+def test_train_prints_one_object_and_stores_the_same(database: Path) -> None:
+    run = as_json("train", "--loss", "lq", "--q", 0.5, *SHORT)
+    assert set(run) == {
+        *("run", "status", "best_epoch", "val_accuracy", "test_accuracy", "last_test_accuracy"),
+        *("epochs", "n_train", "n_kept", "seconds"),
+    }
+    assert (run["status"], run["epochs"], run["n_train"], run["n_kept"]) == ("completed", 3, 360, 360)
+    with sqlite3.connect(database) as connection:
+        row = connection.execute("SELECT loss, test_accuracy, status FROM runs").fetchall()
+        epochs = connection.execute("SELECT count(*), max(test_accuracy) FROM curves").fetchone()
+    assert row == [("lq(q=0.5)", run["test_accuracy"], "completed")]
+    assert epochs[0] == 3 and epochs[1] >= run["test_accuracy"]
+
+
+def test_a_completed_run_is_shown_not_trained_again(database: Path) -> None:
+    first = as_json("train", *SHORT)
+    again = noisybench("train", *SHORT)
+    assert "already" in again.stderr and first["run"] in again.stdout
+    assert as_json("train", "--loss", "cce", *SHORT) == first, "the default loss is the same run"
+    forced = as_json("train", "--force", *SHORT)
+    assert forced["run"] == f"{first['run']}-2"
+    assert {**forced, "run": 0, "seconds": 0} == {**first, "run": 0, "seconds": 0}
+
+
+def test_labels_in_a_file_are_those_drawn_directly(tmp_path: Path, database: Path) -> None:
+    file = tmp_path / "labels.npz"
+    drawn = as_json("corrupt", "--rate", 0.3, "--seed", 5, "--out", file)
+    from_file = as_json("train", "--labels", file, "--seed", 5, *SHORT)
+    direct = as_json("train", "--rate", 0.3, "--seed", 5, *SHORT)
+    assert from_file["run"] != direct["run"]
+    assert {**from_file, "run": 0, "seconds": 0} == {**direct, "run": 0, "seconds": 0}
+    rows = Store.open(database).runs()
+    assert {row["labels_sha256"] for row in rows} == {drawn["sha256"]}
+    assert {row["rate"] for row in rows} == {0.3}
+
+
+def test_a_file_of_labels_that_contradicts_an_option_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "labels.npz"
+    succeed("corrupt", "--rate", 0.3, "--out", file)
+    result = noisybench("train", "--labels", file, "--rate", 0.4, *SHORT)
+    assert result.exit_code == 2 and "0.3" in result.stderr
+
+
+def test_prune_then_train_on_what_is_kept(trained: dict[str, Any], tmp_path: Path) -> None:
+    mask = tmp_path / "mask.npz"
+    pruned = as_json("prune", trained["run"], "--k", 0.4, "--out", mask)
+    assert pruned["n_kept"] + pruned["n_dropped"] == trained["n_train"]
+    assert pruned["precision"] > 0.8 and pruned["recall"] > 0.8, "on digits, lq tells wrong labels well"
+    kept = as_json("train", "--keep", mask, *SHORT[:2], "--quiet")
+    assert kept["n_train"] == kept["n_kept"] == pruned["n_kept"]
+    assert noisybench("train", "--keep", mask, "--dataset", "cifar10").exit_code == 2
+
+
+def test_evaluate_agrees_with_training_and_is_stored(trained: dict[str, Any], database: Path) -> None:
+    measured = as_json("evaluate", trained["run"])
+    assert measured["accuracy"] == trained["test_accuracy"]
+    confusion = torch.tensor(measured["confusion"])
+    assert confusion.sum() == measured["n"] == 500
+    assert confusion.diag().sum() / 500 == pytest.approx(measured["accuracy"])
+    per_class = (confusion.diag() / confusion.sum(dim=1)).tolist()
+    assert measured["per_class"] == pytest.approx(per_class)
+    as_json("evaluate", trained["run"], "--split", "train")
+    stored = {row["split"]: row for row in Store.open(database).details("evaluations", trained["run"])}
+    assert set(stored) == {"test", "train"} and stored["test"]["accuracy"] == measured["accuracy"]
+
+
+def test_runs_list_show_delete(trained: dict[str, Any], database: Path) -> None:
+    assert trained["run"] in succeed("runs", "list")
+    assert [row["id"] for row in as_json("runs", "list")] == [trained["run"]]
+    shown = as_json("runs", "show", trained["run"][:4])
+    assert len(shown["details"]["epochs"]) == 12
+    text = succeed("runs", "show", trained["run"])
+    assert "lq(q=0.7)" in text and "  12  loss" in text
+    folder = Store.open(database).folder(trained["run"])
+    assert folder.is_dir()
+    assert noisybench("runs", "delete", trained["run"]).exit_code != 0, "without an answer it does nothing"
+    succeed("runs", "delete", trained["run"], "--yes")
+    assert as_json("runs", "list") == [] and not folder.exists()
+
+
+def test_a_sweep_of_a_file_skips_what_is_there_and_prints_its_table(tmp_path: Path, database: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "about: a test\n"
+        "set: {dataset: digits, train_size: 400, epochs: 2}\n"
+        "grid:\n  - {noise: uniform, rate: [0.2, 0.4], loss: [cce, lq, mae], seed: [0, 1]}\n"
+    )
+    table = succeed("sweep", grid, "--where", "loss=lq", "--quiet")
+    assert "lq(q=0.7)" in table and "cce" not in table and table.count("±") == 3
+    before = {row["id"]: row["started"] for row in Store.open(database).runs()}
+    assert len(before) == 4
+    result = noisybench("sweep", grid)
+    assert result.exit_code == 0 and result.stderr.count("already in the store") == 4
+    after = {row["id"]: row["started"] for row in Store.open(database).runs()}
+    assert len(after) == 12 and before.items() <= after.items()
+    cells = json.loads(succeed("report", "--format", "json", "--where", "rate=0.2"))
+    assert [(cell["loss"], cell["n"]) for cell in cells] == [("cce", 2), ("mae", 2), ("lq(q=0.7)", 2)]
+
+
+def test_a_sweep_goes_on_after_a_run_that_fails_and_says_so(tmp_path: Path, database: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "set: {train_size: 400, epochs: 1}\ngrid:\n  - {lr: [1.0e+30, 0.1]}\n  - {loss: lq, lr: 0.1}\n"
+    )
+    result = noisybench("sweep", grid, "--quiet")
+    assert result.exit_code == 1 and "finite" in result.stderr and "1 of 3 runs failed" in result.stderr
+    assert sorted(row["status"] for row in Store.open(database).runs()) == [
+        "completed",
+        "completed",
+        "failed",
+    ]
+    assert "failed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("grid: [{losss: lq}]", "losss"),
+        ("grid: [{loss: lqq}]", "lqq"),
+        ("grid: [{rate: 2}]", "rate"),
+        ("grids: []", "grid"),
+        ("grid: 3", "grid"),
+        ("grid: [", "YAML"),
+        ("table: open\ngrid: [{loss: lq}]", "open"),
+    ],
+)
+def test_a_wrong_experiment_file_is_named_with_what_is_wrong(
+    tmp_path: Path, content: str, expected: str
+) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(content)
+    result = noisybench("sweep", grid)
+    assert result.exit_code == 2 and "grid.yaml" in result.stderr and expected in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("train", "--loss", "lqq"), "Did you mean 'lq'?"),
+        (("train", "--loss", "lq(q=2)"), "from 0 to 1"),
+        (("train", "--loss", "cce", "--q", "0.4"), "loss lq"),
+        (("train", "--rate", "1"), "below 1"),
+        (("train", "--rate", "half"), "a number"),
+        (("train", "--epochs", "0"), "at least 1"),
+        (("train", "--dataset", "cifar10"), "noisybench data add cifar10"),
+        (("train", "--train-size", "5000"), "1297"),
+        (("train", "--milestones", "9,3"), "increasing"),
+        (("train", "--device", "tpu"), "auto, cpu"),
+        (("train", "--labels", "none.npz"), "none.npz"),
+        (("train", "--db", "none/runs.db"), "none"),
+        (("report", "--db", "none.db"), "none.db"),
+        (("report", "--table", "closedset"), "Did you mean 'closed-set'?"),
+        (("report", "--format", "pdf"), "markdown"),
+        (("sweep", "dmo"), "Did you mean 'demo'?"),
+        (("trian",), "train"),
+        (("corrupt", "--out", "none/labels.npz"), "none"),
+        (("corrupt", "--noise", "class-dependent", "--map", "1>77", "--out", "x.npz"), "77"),
+    ],
+)
+def test_wrong_input_exits_2_with_one_message(
+    arguments: tuple[str, ...], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = noisybench(*arguments)
+    assert result.exit_code == 2 and expected in result.stderr and result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_run_is_said_to_be_unknown(trained: dict[str, Any]) -> None:
+    for command in (("prune",), ("evaluate",), ("runs", "show"), ("runs", "delete", "--yes")):
+        result = noisybench(*command, "zzz")
+        assert result.exit_code == 2 and trained["run"] in result.stderr
+
+
+def test_noise_that_cannot_be_tolerated_warns(database: Path) -> None:
+    assert "Warning" in noisybench("train", "--rate", 0.9, *SHORT).stderr
+    assert "Warning" not in noisybench("train", "--rate", 0.89, *SHORT).stderr
+
+
+def test_a_loss_that_turns_nan_fails_the_run(database: Path) -> None:
+    result = noisybench("train", "--lr", "1e30", "--json", *SHORT)
+    assert result.exit_code == 1 and json.loads(result.stdout)["status"] == "failed"
+    assert "learning rate" in result.stderr
+    (row,) = Store.open(database).runs()
+    assert row["status"] == "failed" and "finite" in row["reason"]
+    assert "failed" in succeed("report")
+
+
+def test_progress_without_a_terminal_is_plain_lines(database: Path) -> None:
+    result = noisybench("train", "--loss", "trunc-lq(k=0.01)", "--prune-from", 1, *SHORT[:4])
+    lines = result.stderr.splitlines()
+    assert [line.split()[1] for line in lines if "epoch" in line.split()[0]] == ["1/3", "2/3", "3/3"]
+    assert any("pruned: kept" in line for line in lines) and "\x1b" not in result.stderr
+
+
+def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    code = "from noisybench.cli import main; main()"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}, **options
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_is_marked_and_can_be_done_again(number: int, code: int, database: Path) -> None:
+    values = ("train", "--epochs", "100000", "--quiet")
+    child = process(*values)
+    for _ in range(600):
+        if database.exists() and Store.open(database).details("epochs", _running(database)):
+            break
+        time.sleep(0.1)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == code and "Traceback" not in errors
+    (row,) = Store.open(database).runs()
+    assert row["status"] == "interrupted"
+    assert "interrupted" in succeed("report")
+
+
+def _running(database: Path) -> str:
+    rows = Store.open(database).runs()
+    return rows[0]["id"] if rows else ""
+
+
+def test_a_network_that_finds_no_room_fails_the_run_and_leaves_a_store(database: Path) -> None:
+    """As on a full disk: files may not grow beyond what the store needs."""
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000))
+
+    child = process("train", *SHORT, preexec_fn=small_files)
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 2 and "cannot be written" in errors and "Traceback" not in errors
+    (row,) = Store.open(database).runs()
+    assert row["status"] == "failed" and "cannot be written" in row["reason"]
+    assert not list(Store.open(database).folder(row["id"]).iterdir())
+
+
+def test_a_store_that_finds_no_room_says_so(tmp_path: Path, database: Path) -> None:
+    def tiny_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))
+
+    child = process("train", *SHORT, preexec_fn=tiny_files)
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 2 and str(database) in errors and "Traceback" not in errors
+
+
+def test_help_and_reports_answer_at_once(trained: dict[str, Any]) -> None:
+    """The best of several tries, against what an interpreter with typer alone takes."""
+
+    def seconds(*command: str) -> float:
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *command], check=True, capture_output=True)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    base = seconds("-c", "import typer")
+    assert seconds("-c", "from noisybench.cli import main; main()", "--help") < 3 * base + 0.1
