@@ -59,11 +59,11 @@ class Lines(Display):
         self.last: Epoch | None = None
         self.seconds = 0.0
 
-    def start(self, config: Config, skipped: bool) -> None:
+    def start(self, config: Config) -> None:
         self.count += 1
         self.config, self.last, self.seconds = config, None, 0.0
-        if self.runs == 1 or skipped:
-            self._print(describe(config) + (": already in the store" if skipped else ""))
+        if self.runs == 1:
+            self._print(describe(config))
 
     def show(self, event: Epoch | Pruning) -> None:
         assert self.config is not None
@@ -96,13 +96,8 @@ class Live(Display):
         self.overall = bars.add_task("runs", total=runs, measures="") if runs > 1 else None
         self.current = bars.add_task("", total=None, measures="")
 
-    def start(self, config: Config, skipped: bool) -> None:
-        if not skipped:
-            self.bars.reset(
-                self.current, description=describe(config), total=config.epochs, measures="", start=True
-            )
-        elif self.overall is not None:
-            self.bars.advance(self.overall)
+    def start(self, config: Config) -> None:
+        self.bars.reset(self.current, description=describe(config), total=config.epochs, measures="")
 
     def show(self, event: Epoch | Pruning) -> None:
         if isinstance(event, Epoch):

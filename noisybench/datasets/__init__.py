@@ -38,13 +38,13 @@ __all__ = ["Dataset", "Prepared", "add", "by", "data_home", "identify", "listing
     fingerprint="c592931581fed6a0e7bcdbd957837c9fc4916e52246359fa8c2f47a4d4ad48a1",
     protocol={
         "model": "mlp",
-        "epochs": 30,
+        "epochs": 20,
         "batch_size": 32,
         "lr": 0.1,
-        "milestones": (10, 20),
+        "milestones": (8, 14),
         "augment": "none",
-        "prune_from": 10,
-        "prune_every": 3,
+        "prune_from": 8,
+        "prune_every": 2,
     },
     embedded=True,
 )

@@ -6,8 +6,8 @@ from noisybench.config import Config, Epoch, Pruning
 class Display:
     """Whoever shows a run's progress: here, nobody."""
 
-    def start(self, config: Config, skipped: bool) -> None:
-        """A run begins, or is skipped because the store has it."""
+    def start(self, config: Config) -> None:
+        """A run begins."""
 
     def show(self, event: Epoch | Pruning) -> None:
         """An epoch or a pruning has ended."""

@@ -76,9 +76,9 @@ def run(
     run ends, the store says so.
     """
     done = store.completed(config.identity)
-    display.start(config, skipped=done is not None and not force)
     if done is not None and not force:
         return done
+    display.start(config)
     data = run_data(config, inputs)
 
     from noisybench.training.checkpoints import Checkpoint

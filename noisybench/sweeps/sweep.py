@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-
-import torch
+from typing import TYPE_CHECKING
 
 from noisybench import datasets
 from noisybench.config import Config
@@ -12,6 +11,9 @@ from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.display import Display
 from noisybench.sweeps.run import run
+
+if TYPE_CHECKING:
+    import torch
 
 
 def prepared(configs: Iterable[Config]) -> list[Config]:
@@ -33,14 +35,14 @@ def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:
 
 
 def sweep(
-    configs: Iterable[Config], store: Store, device: torch.device, display: Display, force: bool = False
+    configs: Iterable[Config], store: Store, device: "torch.device", display: Display, force: bool = False
 ) -> list[Row]:
     """Carry out the runs that the store does not have; return the rows of those that failed.
 
     A run that fails does not stop the others.
     """
     failed = []
-    for config in prepared(configs):
+    for config in configs:
         try:
             run(config, store, device, display, force=force)
         except RunFailed:

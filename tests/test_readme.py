@@ -1,0 +1,94 @@
+"""What the README says is so: its commands run, its code runs, its tree is the tree."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import noisybench
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("noisybench ")]
+
+
+def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
+    environment = {**os.environ, "NOISYBENCH_DB": str(tmp_path / "runs.db")}
+    code = "from noisybench.cli import main; main()"
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *shlex.split(command)[1:]],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        return done.stdout
+
+    assert len(commands()) >= 9
+    for command in commands():
+        if "RUN" in command:
+            newest = json.loads(run("noisybench runs list --json"))[0]["id"]
+            command = command.replace("RUN", newest)
+        assert run(command)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_python_runs(code: str) -> None:
+    exec(code, {})
+
+
+def test_the_experiment_is_one(tmp_path: Path) -> None:
+    from noisybench.sweeps.grid import read
+
+    (text,) = blocks("yaml")
+    (tmp_path / "my.yaml").write_text(text)
+    assert len(read(tmp_path / "my.yaml").configs) == 2 * 3 * 3
+
+
+def test_the_tree_is_the_tree() -> None:
+    told = set(re.findall(r"^      ([\w./]+)  ", README, re.MULTILINE))
+    package = Path(noisybench.__file__).parent
+    there = {
+        path.name + ("/" if path.is_dir() else "")
+        for path in package.iterdir()
+        if not path.name.startswith("__") and path.name != "py.typed"
+    }
+    assert told == there
+
+
+def test_the_picture_is_of_the_demo() -> None:
+    """Its rows and columns; its numbers are those of one machine."""
+    from noisybench.sweeps.grid import load
+
+    configs = load("demo").configs
+    picture = blocks("text")[0]
+    assert all(config.loss in picture and f"η = {config.rate:g}" in picture for config in configs)
+    (first, *_) = configs
+    assert f"{first.dataset}: {first.model}, {first.epochs} epochs, all images" in picture
+    assert "n = 3" in picture and len({config.seed for config in configs}) == 3
+
+
+def test_the_losses_are_all_told() -> None:
+    from noisybench.registry import DATASETS, LOSSES, MODELS, NOISES
+
+    for registry in (LOSSES, NOISES, MODELS, DATASETS):
+        for entry in registry:
+            assert f"`{entry.name}" in README, entry.name
+    for entry in LOSSES:
+        assert entry.about["criterion"] in README
