@@ -1,23 +1,45 @@
-"""Where output goes: results on stdout, messages and progress on stderr."""
+"""Where output goes: results on stdout, messages and progress on stderr.
+
+Rich is imported only where a table or a progress bar is drawn: plain lines need not wait for it.
+"""
 
 import json
 import sys
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+import typer
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def console(stderr: bool = False) -> "Console":
+    """The rich console on stdout or stderr."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line of a result, on stdout."""
+    typer.echo(text)
+
+
+def tell(text: str) -> None:
+    """A line on stderr, beside the result."""
+    typer.echo(text, err=True)
 
 
 def complain(message: str) -> None:
-    """An error message on stderr, on as many lines as it has and no more."""
-    err.print(message, markup=False, style="red", soft_wrap=True)
+    """An error message on stderr."""
+    typer.secho(message, err=True, fg=typer.colors.RED)
 
 
 def warn(message: str) -> None:
     """A warning on stderr."""
-    err.print(f"Warning: {message}", markup=False, style="yellow", soft_wrap=True)
+    typer.secho(f"Warning: {message}", err=True, fg=typer.colors.YELLOW)
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from noisybench.cli.arguments import AsJson
-from noisybench.cli.console import out, print_json, warn
+from noisybench.cli.console import console, print_json, say, warn
 from noisybench.cli.options import config_options
 from noisybench.config import Config
 
@@ -82,15 +82,13 @@ def show(manifest: "Manifest", path: Path) -> None:
     """The labels for people."""
     m = manifest
     n_wrong = int((m.clean != m.noisy).sum())
-    out.print(
+    say(
         f"Wrote {path}: {len(m.noisy):,} labels of {m.dataset}, {m.noise} noise {m.rate:g} ({m.draws} draws),"
         f" seed {m.seed}.\nRealised rate {m.realised_rate:.4f}: {n_wrong:,} labels are wrong."
         f"\nSHA-256 of the labels {m.sha256}",
-        markup=False,
-        soft_wrap=True,
     )
-    out.print()
-    out.print(matrix_table(m) if len(m.classes) <= MATRIX_CLASSES else flips_table(m))
+    say("")
+    console().print(matrix_table(m) if len(m.classes) <= MATRIX_CLASSES else flips_table(m))
 
 
 def matrix_table(manifest: "Manifest") -> "Table":

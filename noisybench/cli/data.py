@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from noisybench import datasets
-from noisybench.cli.console import err, out, print_json, warn
+from noisybench.cli.console import console, print_json, say, warn
 from noisybench.registry import DATASETS
 
 app = typer.Typer(help="Prepare, list and verify data sets.", no_args_is_help=True, rich_markup_mode=None)
@@ -31,13 +31,11 @@ def add(
     ] = None,
 ) -> None:
     """Prepare a data set once, so that runs load it at once."""
-    with err.status(f"Preparing {name} …"):
+    with console(stderr=True).status(f"Preparing {name} …"):
         prepared = datasets.add(name, source)
-    out.print(
+    say(
         f"{prepared.name}: {prepared.n_train:,} training and {prepared.n_test:,} test images,"
         f" {_canonical_in_words(prepared)}.",
-        markup=False,
-        soft_wrap=True,
     )
 
 
@@ -63,10 +61,10 @@ def list_(json: Json = False) -> None:
             str(len(row["classes"])),
             f"{row['bytes'] / 1e6:.1f}" if row["prepared"] else "",
         )
-    out.print(table)
+    console().print(table)
     for row in rows:
         if row["prepared"]:
-            out.print(f"{row['name']} came from {row['source']}", markup=False, soft_wrap=True)
+            say(f"{row['name']} came from {row['source']}")
         if row["problem"]:
             warn(row["problem"])
 
@@ -89,10 +87,8 @@ def verify(name: Name, json: Json = False) -> None:
             }
         )
         return
-    out.print(
+    say(
         f"{prepared.name} is intact, {_canonical_in_words(prepared)}.\nFingerprint: {prepared.fingerprint}",
-        markup=False,
-        soft_wrap=True,
     )
 
 

@@ -5,10 +5,9 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
-from noisybench.cli.console import out, print_json
+from noisybench.cli.console import console, print_json, say
 
 
 class Part(StrEnum):
@@ -37,6 +36,7 @@ def evaluate(
     row = store.find_completed(run)
 
     import torch
+    from rich.table import Table
 
     from noisybench import datasets
     from noisybench.training.checkpoints import Checkpoint
@@ -58,8 +58,8 @@ def evaluate(
     if as_json:
         print_json({"run": row["id"], "split": split, "classes": dataset.classes, **stored})
         return
-    out.print(f"Run {row['id']}, {split}, {result.n:,} images, true labels", markup=False)
-    out.print(f"  accuracy {result.accuracy:.2%}, expected calibration error {result.ece:.4f} (15 bins)")
+    say(f"Run {row['id']}, {split}, {result.n:,} images, true labels")
+    say(f"  accuracy {result.accuracy:.2%}, expected calibration error {result.ece:.4f} (15 bins)")
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("class")
     table.add_column("accuracy", justify="right")
@@ -74,7 +74,7 @@ def evaluate(
             "–" if share is None else f"{share:.1%}",
             *([_confused(index, counts, dataset.classes)] if wide else map(str, counts)),
         )
-    out.print(table)
+    console().print(table)
 
 
 def _confused(true: int, counts: list[int], classes: tuple[str, ...]) -> str:

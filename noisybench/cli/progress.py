@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from noisybench.cli.console import err
+from noisybench.cli.console import console, tell
 from noisybench.config import Config, Epoch, Pruning
 from noisybench.sweeps.display import Display
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @contextmanager
@@ -15,14 +17,16 @@ def progress(runs: int = 1, quiet: bool = False) -> Iterator[Display]:
     """A display for so many runs: on a terminal a bar for each run (and one for all of several)."""
     if quiet:
         yield Display()
-    elif err.is_terminal:
+    elif console(stderr=True).is_terminal:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[measures]}"),
             TimeRemainingColumn(),
-            console=err,
+            console=console(stderr=True),
             transient=True,
         ) as bars:
             yield Live(bars, runs)
@@ -85,13 +89,13 @@ class Lines(Display):
 
     def _print(self, text: str) -> None:
         count = f"[{self.count}/{self.runs}] " if self.runs > 1 else ""
-        err.print(count + text, markup=False, soft_wrap=True)
+        tell(count + text)
 
 
 class Live(Display):
     """Bars that are redrawn in place; prunings stay on the screen above them."""
 
-    def __init__(self, bars: Progress, runs: int) -> None:
+    def __init__(self, bars: "Progress", runs: int) -> None:
         self.bars = bars
         self.overall = bars.add_task("runs", total=runs, measures="") if runs > 1 else None
         self.current = bars.add_task("", total=None, measures="")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
-from noisybench.cli.console import out, print_json
+from noisybench.cli.console import print_json, say
 
 
 def prune(
@@ -72,14 +72,12 @@ def prune(
             }
         )
         return
-    out.print(
+    say(
         f"Of the {len(trained):,} training samples of run {row['id']}, {pruning.n_kept:,} are kept and"
         f" {pruning.n_dropped:,} dropped (network of epoch {checkpoint.epoch}, k={k:g}).\n"
         f"  precision {_share(pruning.precision)} of the dropped have a wrong label\n"
         f"  recall    {_share(pruning.recall)} of the wrong labels are dropped\n"
         f"Written to {out_file}.",
-        markup=False,
-        soft_wrap=True,
     )
 
 

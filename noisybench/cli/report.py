@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noisybench.cli import console
 from noisybench.cli.arguments import DATABASE, Database, Where
+from noisybench.cli.console import console, say, warn
 from noisybench.errors import InvalidValue
 from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.selection import select
@@ -33,7 +33,7 @@ def report(
 
     runs, unmatched = select(Store.open(db, create=False).results(), where or [])
     for sentence in unmatched:
-        console.warn(sentence)
+        warn(sentence)
     print_table(runs, table, form, out)
 
 
@@ -41,11 +41,11 @@ def print_table(
     runs: "DataFrame", table: str = "closed-set", form: str = "table", out: Path | None = None
 ) -> None:
     """Print the table of these rows of `Store.results`, or write it to `out`."""
-    to_terminal = out is None and console.out.is_terminal and not console.out.is_dumb_terminal
-    width = console.out.width if to_terminal else None
+    to_terminal = out is None and console().is_terminal and not console().is_dumb_terminal
+    width = console().width if to_terminal else None
     text = FORMATS.bind(form)(TABLES.bind(table)(runs), width=width)
     if out is None:
-        typer.echo(text)
+        say(text)
         return
     try:
         out.write_text(text + "\n", encoding="utf-8")

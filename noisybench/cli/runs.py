@@ -3,10 +3,9 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName
-from noisybench.cli.console import out, print_json
+from noisybench.cli.console import console, print_json, say
 from noisybench.cli.progress import measures
 from noisybench.config import Epoch, Pruning, declared_fields
 
@@ -27,15 +26,18 @@ def list_runs(db: Database = DATABASE, as_json: AsJson = False) -> None:
         print_json(rows)
         return
     if not rows:
-        out.print(f"No runs in {db} yet.", markup=False)
+        say(f"No runs in {db} yet.")
         return
-    if not out.is_terminal:
-        out.width = 200
+    from rich.table import Table
+
     table = Table(*(name.replace("_", " ") for name in COLUMNS), box=None, header_style="bold")
     for row in rows:
         shown = {**row, "test_accuracy": _percent(row["test_accuracy"]), "seconds": _seconds(row["seconds"])}
         table.add_row(*(str(shown[name]) for name in COLUMNS))
-    out.print(table, markup=False)
+    if not console().is_terminal:
+        # A pipe has no width: each run keeps to its line.
+        console().width = 200
+    console().print(table)
 
 
 @app.command()
@@ -52,21 +54,19 @@ def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None
     config = {name: row[name] for name in declared_fields()}
     rest = {name: value for name, value in row.items() if name not in config}
     for title, values in (("Run", rest), ("Config", config)):
-        out.print(f"[bold]{title}[/bold]")
+        say(title)
         for name, value in values.items():
             if value not in (None, ""):
-                out.print(f"  {name:19} {value}", markup=False, soft_wrap=True)
+                say(f"  {name:19} {value}")
     prunings = {row["epoch"]: row for row in details["prunings"]}
-    out.print("[bold]Epochs[/bold]")
+    say("Epochs")
     for epoch in details["epochs"]:
-        out.print(f"  {epoch['epoch']:4}  {measures(_as(Epoch, epoch))}", markup=False, soft_wrap=True)
+        say(f"  {epoch['epoch']:4}  {measures(_as(Epoch, epoch))}")
         if epoch["epoch"] in prunings:
-            out.print(
-                f"        {measures(_as(Pruning, prunings[epoch['epoch']]))}", markup=False, soft_wrap=True
-            )
+            say(f"        {measures(_as(Pruning, prunings[epoch['epoch']]))}")
     for evaluation in details["evaluations"]:
-        out.print(
-            f"[bold]Evaluation[/bold] {evaluation['split']}: accuracy {evaluation['accuracy']:.2%},"
+        say(
+            f"Evaluation {evaluation['split']}: accuracy {evaluation['accuracy']:.2%},"
             f" ECE {evaluation['ece']:.4f}, {evaluation['n']:,} images"
         )
 
@@ -85,7 +85,7 @@ def delete(
     if not yes:
         typer.confirm(f"Delete {', '.join(names)} from {db}, with the network files?", abort=True)
     store.delete(names)
-    out.print(f"Deleted {', '.join(names)}.", markup=False)
+    say(f"Deleted {', '.join(names)}.")
 
 
 def _as(kind: type, row: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet, Where
-from noisybench.cli.console import complain, err
+from noisybench.cli.console import complain, tell
 from noisybench.errors import RunFailed
 from noisybench.sweeps.grid import load, packaged
 
@@ -42,7 +42,7 @@ def sweep(
     if not quiet:
         there = f", {len(configs) - len(missing)} in the store already" if len(missing) < len(configs) else ""
         title = f"{experiment.name}: {experiment.about} ({len(configs)} runs{there})"
-        err.print(title, markup=False, soft_wrap=True)
+        tell(title)
     failed = _carry_out(missing, store, device, force, quiet) if missing else []
     results = store.results()
     print_table(results[results["identity"].isin({config.identity for config in configs})], experiment.table)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Quiet
-from noisybench.cli.console import err, out, print_json, warn
+from noisybench.cli.console import print_json, say, tell, warn
 from noisybench.cli.options import config_options
 from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunFailed
@@ -74,7 +74,7 @@ def train(
         print_json(summary(row))
         return
     if already:
-        err.print(f"Run {row['id']} is in {db} already; --force trains it again.", markup=False)
+        tell(f"Run {row['id']} is in {db} already; --force trains it again.")
     show(row)
 
 
@@ -100,13 +100,11 @@ def summary(row: "Row") -> dict[str, Any]:
 
 def show(row: "Row") -> None:
     """A run for people."""
-    out.print(
+    say(
         f"Run {row['id']} {row['status']}: {row['loss']} on {row['dataset']},"
         f" {row['noise']} noise {row['rate']:g}, seed {row['seed']}.\n"
         f"  test accuracy {row['test_accuracy']:.2%} at epoch {row['best_epoch']}, the best noisy-validation"
         f" epoch ({row['val_accuracy']:.2%} there)\n"
         f"  test accuracy {row['last_test_accuracy']:.2%} at the last epoch, {row['epochs']}\n"
         f"  {row['n_kept']:,} of {row['n_train']:,} training images kept, {row['seconds']:.1f} s",
-        markup=False,
-        soft_wrap=True,
     )
