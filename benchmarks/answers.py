@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.timing import Row, alternate, row
-from noisybench.config import Config, Result
-from noisybench.store import Provenance, Store
+from noisybench.config import Config, Provenance, Result
+from noisybench.store import Store
 
 RUNS = 1000
 REPEATS = 7
@@ -55,8 +55,6 @@ def fill(path: Path, runs: int) -> None:
         n_train=45_000,
         n_kept=45_000,
         seconds=1.0,
-        epochs=[],
-        prunings=[],
     )
     grid = [
         Config.create(dataset=dataset, loss=loss, rate=rate)

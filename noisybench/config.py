@@ -7,13 +7,13 @@ column in the store and the grouping of the report come from that declaration.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
 from noisybench.errors import InvalidValue, UnknownName
 from noisybench.options import Declared, Option
-from noisybench.registry import DATASETS, KINDS, hyper_parameters
+from noisybench.registry import DATASETS, KINDS, LOSSES, hyper_parameters
 
 IDENTITY_VERSION = 1
 
@@ -71,10 +71,12 @@ class Config:
         ),
     ]
     prune_from: Annotated[
-        int, Option(f"epochs before the first pruning, where the loss prunes [{PROTOCOL_SCALED}]", minimum=1)
+        int | None,
+        Option(f"epochs before the first pruning, where the loss prunes [{PROTOCOL_SCALED}]", minimum=1),
     ]
     prune_every: Annotated[
-        int, Option(f"epochs between prunings, where the loss prunes [{PROTOCOL_SCALED}]", minimum=1)
+        int | None,
+        Option(f"epochs between prunings, where the loss prunes [{PROTOCOL_SCALED}]", minimum=1),
     ]
 
     @classmethod
@@ -88,16 +90,15 @@ class Config:
         shorthand = {key: given.pop(key) for key in list(given) if key not in declared_fields()}
         values = {key: declared_fields()[key].read(key, value) for key, value in given.items()}
         dataset = values.get("dataset", cls.dataset)
-        protocol = DATASETS[dataset.partition("@")[0]].about["protocol"]
-        values = _with_protocol(values, protocol)
+        about = DATASETS[dataset.partition("@")[0]].about
+        values = _with_protocol(values, about["protocol"])
         for f in fields(cls):
             if f.default is not MISSING:
                 values.setdefault(f.name, f.default)
         values |= _canonical_names(values, shorthand)
-        config = cls(**values)
-        if list(config.milestones) != sorted(set(config.milestones)):
-            raise InvalidValue(f"milestones is {config.milestones}, but must be increasing epochs.")
-        return config
+        if list(values["milestones"]) != sorted(set(values["milestones"])):
+            raise InvalidValue(f"milestones is {values['milestones']}, but must be increasing epochs.")
+        return cls(**_without_idle(values, n_train=about["counts"][0]))
 
     @property
     def identity(self) -> str:
@@ -145,6 +146,19 @@ def _with_protocol(values: dict[str, Any], protocol: Mapping[str, Any]) -> dict[
     return filled
 
 
+def _without_idle(values: dict[str, Any], n_train: int) -> dict[str, Any]:
+    """Settings without effect brought to one value, so that runs of one result have one identity."""
+    idle: dict[str, Any] = {
+        "milestones": tuple(m for m in values["milestones"] if m < values["epochs"]),
+        "train_size": None if values["train_size"] == n_train else values["train_size"],
+    }
+    if values["optimiser"] != "sgd":
+        idle["momentum"] = Config.momentum
+    if "prunes_by" not in LOSSES.bind(values["loss"]).entry.about:
+        idle |= {"prune_from": None, "prune_every": None}
+    return {**values, **idle}
+
+
 def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> dict[str, str]:
     """The canonical forms of the named fields, with each shorthand given to the one it belongs to."""
     named = {name: d.option.kind for name, d in declared_fields().items() if d.option.kind}
@@ -171,8 +185,8 @@ class Epoch:
     """What one epoch measured.  Accuracies are fractions from 0 to 1.
 
     softmax_correct, softmax_wrong: mean softmax of the given label over the correctly and over the
-    wrongly labelled training samples (Figure 1c), gathered from the epoch's own training batches;
-    None where there was no such sample.
+    wrongly labelled training samples (Figure 1c), gathered from the epoch's own training batches: of
+    the samples that are kept, augmented, while the weights move.  None where there was no such sample.
     """
 
     epoch: int
@@ -215,5 +229,20 @@ class Result:
     n_train: int
     n_kept: int
     seconds: float
-    epochs: list[Epoch] = field(repr=False)
-    prunings: list[Pruning] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where and with what a run was made: recorded beside it, no part of its identity.
+
+    labels_sha256: of the noisy labels of all training images; commit: of noisybench's own checkout.
+    """
+
+    device: str
+    precision: str
+    noisybench: str
+    torch: str
+    commit: str | None
+    labels_sha256: str
+    host: str
+    pid: int

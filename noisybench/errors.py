@@ -6,6 +6,7 @@ NoisybenchError          a message for a person; the CLI prints it on stderr, wi
 │   ├── InvalidValue     a value of the wrong type or outside its bounds
 │   ├── DataError        a data set or a file that is missing, damaged or not what it claims
 │   └── StoreError       a store that cannot be opened, read or written
+│       └── RunBusy      a run that another process is training now
 └── RunFailed            a run that ended without a result, such as a loss that turned NaN; exits 1
 """
 
@@ -46,6 +47,10 @@ class DataError(InputError):
 
 class StoreError(InputError):
     """A store that cannot be opened, read or written."""
+
+
+class RunBusy(StoreError):
+    """A run that another process is training now."""
 
 
 class RunFailed(NoisybenchError):

@@ -1,5 +1,6 @@
 """Manifest: the portable file of noisy labels, from which anyone can train on exactly these labels."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,12 @@ class Manifest:
     def sha256(self) -> str:
         """The hash of the noisy labels, as little-endian int64."""
         return labels_sha256(self.noisy)
+
+    @property
+    def digest(self) -> str:
+        """A hash of all in it that changes a run: part of the identity of a run that trains on it."""
+        content = (self.noisy.astype("<i8"), self.clean.astype("<i8"), self.transition.astype("<f8"))
+        return hashlib.sha256(b"".join(part.tobytes() for part in content)).hexdigest()[:16]
 
     @property
     def realised_rate(self) -> float:

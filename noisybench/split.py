@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from noisybench import npz
 from noisybench.config import Config
+from noisybench.corruption import labels_sha256
 from noisybench.datasets import Dataset
 from noisybench.errors import DataError, InvalidValue
 from noisybench.seeding import generator
@@ -71,12 +72,19 @@ class Mask:
 
     keep: shape (n,), over all training images of the data set, in their prepared order.
     source_index: shape (n,), the row of each in the source that the data set was prepared from.
+    dataset to seed: how the labels were drawn that it judges; labels_sha256: their hash.
+    run: whose network judged them; threshold: the k of it.
     """
 
     keep: NDArray[np.bool_]
     source_index: NDArray[np.int64]
     dataset: str
     fingerprint: str
+    noise: str
+    rate: float
+    draws: str
+    seed: int
+    labels_sha256: str
     run: str
     threshold: float
 
@@ -102,7 +110,12 @@ class Mask:
             raise DataError(f"{path} is not {WHAT}: keep must be bool, one value an image.")
         return mask
 
-    def fit(self, dataset: Dataset) -> None:
-        """Raise DataError unless the mask was made for this very data set."""
+    def fit(self, dataset: Dataset, given: NDArray[np.int64]) -> None:
+        """Raise DataError unless the mask was made for this data set and these noisy labels."""
         if self.fingerprint != dataset.fingerprint or len(self.keep) != len(dataset.train_labels):
             raise DataError(f"The mask was made for {self.dataset}, and does not fit {dataset.name}.")
+        if self.labels_sha256 != labels_sha256(given):
+            raise DataError(
+                f"The mask judges the labels of run {self.run} ({self.noise} {self.rate:g}, seed {self.seed})."
+                " These are others: leave out --seed, and give the --labels of that run if it had some."
+            )

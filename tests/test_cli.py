@@ -9,15 +9,18 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner, Result
 
 from noisybench.cli import app
 from noisybench.config import declared_fields
+from noisybench.manifest import Manifest
 from noisybench.store import Store
 
 SHORT = ("--epochs", "3", "--train-size", "400", "--quiet")
@@ -55,9 +58,10 @@ def commands() -> list[tuple[str, ...]]:
 
 
 def test_the_commands_are_those_of_the_readme() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
     assert {" ".join(command) for command in commands()} == {
-        *("corrupt", "train", "prune", "evaluate", "report", "sweep"),
-        *("runs list", "runs show", "runs delete", "data add", "data list", "data verify"),
+        match[1].rstrip()
+        for match in re.finditer(r"(?:`|\$ |^)noisybench ((?:runs |data )?[a-z]+)", readme, re.MULTILINE)
     }
 
 
@@ -105,13 +109,36 @@ def test_a_completed_run_is_shown_not_trained_again(database: Path) -> None:
 def test_labels_in_a_file_are_those_drawn_directly(tmp_path: Path, database: Path) -> None:
     file = tmp_path / "labels.npz"
     drawn = as_json("corrupt", "--rate", 0.3, "--seed", 5, "--out", file)
-    from_file = as_json("train", "--labels", file, "--seed", 5, *SHORT)
+    from_file = as_json("train", "--labels", file, "--rate", "0.30", *SHORT)
+    (row,) = Store.open(database).runs()
+    assert (row["seed"], row["rate"], row["labels"]) == (5, 0.3, "")
+    assert row["labels_sha256"] == drawn["sha256"]
     direct = as_json("train", "--rate", 0.3, "--seed", 5, *SHORT)
-    assert from_file["run"] != direct["run"]
-    assert {**from_file, "run": 0, "seconds": 0} == {**direct, "run": 0, "seconds": 0}
-    rows = Store.open(database).runs()
-    assert {row["labels_sha256"] for row in rows} == {drawn["sha256"]}
-    assert {row["rate"] for row in rows} == {0.3}
+    assert direct == from_file, "it is the same run"
+
+
+def test_a_file_of_labels_serves_other_seeds(tmp_path: Path, database: Path) -> None:
+    file = tmp_path / "labels.npz"
+    drawn = as_json("corrupt", "--seed", 5, "--out", file)
+    as_json("train", "--labels", file, "--seed", 6, *SHORT)
+    (row,) = Store.open(database).runs()
+    assert row["seed"] == 6 and row["labels"] and row["labels_sha256"] == drawn["sha256"]
+
+
+def test_labels_of_ones_own_are_trained_on(tmp_path: Path, database: Path) -> None:
+    """Labels that no seed draws: another run, and one that its transition matrix tells apart."""
+    file = tmp_path / "labels.npz"
+    succeed("corrupt", "--out", file)
+    manifest = Manifest.read(file)
+    runs = []
+    for changes in (
+        {},
+        {"noisy": (manifest.noisy + 1) % 10},
+        {"transition": np.full((10, 10), 0.1)},
+    ):
+        replace(manifest, **changes).write(file)
+        runs.append(as_json("train", "--labels", file, "--loss", "forward-t", *SHORT))
+    assert len({run["run"] for run in runs}) == 3
 
 
 def test_a_file_of_labels_that_contradicts_an_option_is_refused(tmp_path: Path) -> None:
@@ -119,6 +146,18 @@ def test_a_file_of_labels_that_contradicts_an_option_is_refused(tmp_path: Path) 
     succeed("corrupt", "--rate", 0.3, "--out", file)
     result = noisybench("train", "--labels", file, "--rate", 0.4, *SHORT)
     assert result.exit_code == 2 and "0.3" in result.stderr
+
+
+def test_a_mask_is_for_the_labels_it_judged(tmp_path: Path, database: Path) -> None:
+    mask = tmp_path / "mask.npz"
+    run = as_json("train", "--loss", "lq", "--seed", 1, "--epochs", 8, "--quiet")
+    pruned = as_json("prune", run["run"], "--k", 0.3, "--out", mask)
+    kept = as_json("train", "--keep", mask, *SHORT[:2], "--quiet")
+    assert kept["n_train"] == pruned["n_kept"], "without more it is the same seed, so the same split"
+    result = noisybench("train", "--keep", mask, "--seed", 0, *SHORT)
+    assert result.exit_code == 2 and run["run"] in result.stderr
+    result = noisybench("train", "--keep", mask, "--rate", 0.1, *SHORT)
+    assert result.exit_code == 2 and "0.4" in result.stderr
 
 
 def test_prune_then_train_on_what_is_kept(trained: dict[str, Any], tmp_path: Path) -> None:
@@ -201,6 +240,9 @@ def test_a_sweep_goes_on_after_a_run_that_fails_and_says_so(tmp_path: Path, data
         ("grids: []", "grid"),
         ("grid: 3", "grid"),
         ("grid: [", "YAML"),
+        ("grid: [{labels: abc}]", "labels"),
+        ("grid: [{1: 2}]", "1"),
+        ("grid: [{loss: []}]", "empty"),
         ("table: open\ngrid: [{loss: lq}]", "open"),
     ],
 )
@@ -265,6 +307,14 @@ def test_a_loss_that_turns_nan_fails_the_run(database: Path) -> None:
     (row,) = Store.open(database).runs()
     assert row["status"] == "failed" and "finite" in row["reason"]
     assert "failed" in succeed("report")
+
+
+def test_a_network_that_a_batch_does_not_suit_fails_the_run(database: Path) -> None:
+    """Batch norm of a single pixel of a single image."""
+    values = ("--model", "resnet18(width=8)", "--train-size", 2, "--validation", 0.5, "--epochs", 1)
+    result = noisybench("train", *values)
+    assert result.exit_code == 1 and "more than 1 value per channel" in result.stderr
+    assert "failed" in succeed("runs", "list")
 
 
 def test_progress_without_a_terminal_is_plain_lines(database: Path) -> None:

@@ -51,7 +51,7 @@ def test_the_protocols_of_the_paper() -> None:
         ("fashion-mnist", "resnet18(width=64)", 120, (40, 80), 40),
         ("cifar100", "resnet34(width=64)", 150, (80, 120), 80),
     ]:
-        config = Config.create(dataset=dataset)
+        config = Config.create(dataset=dataset, loss="trunc-lq")
         assert (config.model, config.epochs, config.milestones) == (model, epochs, milestones)
         assert (config.prune_from, config.prune_every) == (prune_from, 10)
         assert (config.optimiser, config.lr, config.momentum, config.weight_decay) == ("sgd", 0.01, 0.9, 1e-4)
@@ -59,10 +59,10 @@ def test_the_protocols_of_the_paper() -> None:
 
 
 def test_a_shorter_run_is_a_short_form_of_the_protocol() -> None:
-    config = Config.create(dataset="cifar10", epochs=12)
+    config = Config.create(dataset="cifar10", loss="trunc-lq", epochs=12)
     assert (config.milestones, config.prune_from, config.prune_every) == ((4, 8), 4, 1)
-    assert Config.create(dataset="cifar10", epochs=1).milestones == (1,)
-    own = Config.create(dataset="cifar10", epochs=12, milestones="6", prune_from=3)
+    assert Config.create(dataset="cifar10", epochs=2).milestones == (1,)
+    own = Config.create(dataset="cifar10", loss="trunc-lq", epochs=12, milestones="6", prune_from=3)
     assert (own.milestones, own.prune_from, own.prune_every) == ((6,), 3, 1)
 
 
@@ -126,11 +126,30 @@ def test_defaults_that_are_spelled_out_change_no_identity() -> None:
 
 def test_every_field_is_part_of_the_identity() -> None:
     assert list(CHANGED) == NAMES
-    config = Config.create()
+    config = Config.create(loss="trunc-lq")
     whole = {**config.row(), "milestones": config.milestones}
     identities = {name: Config.create(**{**whole, name: value}).identity for name, value in CHANGED.items()}
     assert config.identity not in identities.values()
     assert len(set(identities.values())) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "without_effect",
+    [
+        {"prune_from": 3},
+        {"prune_every": 3},
+        {"milestones": "8 14 20 30"},
+        {"train_size": 1297},
+        {"epochs": 20},
+    ],
+)
+def test_what_has_no_effect_is_no_part_of_the_identity(without_effect: dict[str, Any]) -> None:
+    assert Config.create(**without_effect) == Config.create()
+
+
+def test_momentum_is_of_sgd() -> None:
+    assert Config.create(optimiser="adam", momentum=0.5) == Config.create(optimiser="adam")
+    assert Config.create(momentum=0.5) != Config.create()
 
 
 def test_hyper_parameters_are_part_of_the_identity() -> None:

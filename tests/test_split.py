@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from noisybench import datasets
 from noisybench.config import Config
+from noisybench.corruption import labels_sha256
 from noisybench.errors import DataError, InvalidValue
 from noisybench.split import Mask, Split, split
 
@@ -56,6 +57,11 @@ def mask(**changes: Any) -> Mask:
         "source_index": dataset.train_index,
         "dataset": "digits",
         "fingerprint": dataset.fingerprint,
+        "noise": "uniform",
+        "rate": 0.4,
+        "draws": "independent",
+        "seed": 0,
+        "labels_sha256": labels_sha256(dataset.train_labels),
         "run": "abc",
         "threshold": 0.5,
     }
@@ -66,10 +72,13 @@ def test_a_mask_survives_its_file(tmp_path: Path) -> None:
     mask().write(tmp_path / "mask.npz")
     read = Mask.read(tmp_path / "mask.npz")
     assert np.array_equal(read.keep, mask().keep) and read.digest == mask().digest
-    read.fit(datasets.load("digits"))
+    digits = datasets.load("digits")
+    read.fit(digits, digits.train_labels)
     assert mask(keep=~mask().keep).digest != mask().digest
     with pytest.raises(DataError, match="does not fit"):
-        mask(fingerprint="other").fit(datasets.load("digits"))
+        mask(fingerprint="other").fit(digits, digits.train_labels)
+    with pytest.raises(DataError, match="labels of run abc"):
+        read.fit(digits, digits.train_labels[::-1])
 
 
 def test_files_that_are_no_masks_are_refused(tmp_path: Path) -> None:

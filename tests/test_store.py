@@ -1,4 +1,5 @@
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -8,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from noisybench.config import Config, Epoch, Pruning, Result
-from noisybench.errors import InvalidValue, StoreError, UnknownName
-from noisybench.store import Provenance, Store
-from noisybench.store.schema import MIGRATIONS
+from noisybench.config import Config, Epoch, Provenance, Pruning, Result
+from noisybench.errors import InvalidValue, RunBusy, StoreError, UnknownName
+from noisybench.store import Store
+from noisybench.store.schema import VERSION
 
 CONFIG = Config.create(loss="lq", seed=3)
 HERE = Provenance(
@@ -45,8 +46,6 @@ RESULT = Result(
     n_train=10,
     n_kept=9,
     seconds=2.0,
-    epochs=[EPOCH],
-    prunings=[PRUNING],
 )
 
 
@@ -119,6 +118,22 @@ def test_a_run_of_a_living_process_is_not_started_again(store: Store) -> None:
     store.begin(CONFIG, HERE)
 
 
+def test_a_completed_run_survives_any_order_of_force_and_delete(store: Store) -> None:
+    first, second = completed(store, CONFIG), completed(store, CONFIG)
+    store.delete([first])
+    third = store.begin(CONFIG, HERE)
+    assert third not in (first, second)
+    store.end(third, "failed", "because")
+    assert store.completed(CONFIG.identity)["id"] == second
+
+
+def test_a_run_in_training_is_not_deleted(store: Store) -> None:
+    run = store.begin(CONFIG, replace(HERE, pid=os.getppid(), host=socket.gethostname()))
+    with pytest.raises(RunBusy):
+        store.delete([run])
+    assert store.find(run)["status"] == "running"
+
+
 def test_a_run_of_a_dead_process_is_taken_over(store: Store) -> None:
     child = os.fork()
     if child == 0:
@@ -177,11 +192,30 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> No
     assert path.read_text().startswith("not a database")
 
 
+def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    before = path.read_bytes()
+    for create in (True, False):
+        with pytest.raises(StoreError, match="another program"):
+            Store.open(path, create)
+    assert path.read_bytes() == before
+
+
 def test_a_newer_store_is_refused(store: Store) -> None:
     with sqlite3.connect(store.path) as connection:
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(StoreError, match="newer"):
         Store.open(store.path)
+
+
+def test_a_column_that_a_store_lacks_is_added(store: Store) -> None:
+    run = completed(store, CONFIG)
+    store.db.conn.execute("DROP VIEW curves")
+    store.db.conn.execute("ALTER TABLE epochs DROP COLUMN softmax_wrong")
+    store.db.conn.commit()
+    assert Store.open(store.path).details("epochs", run)[0]["softmax_wrong"] is None
 
 
 def test_a_field_of_config_that_a_store_lacks_is_added_with_its_default(store: Store) -> None:

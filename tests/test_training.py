@@ -187,7 +187,7 @@ def test_a_loss_that_is_no_number_ends_the_run() -> None:
 
 
 def test_pruning_everything_ends_the_run() -> None:
-    with pytest.raises(RunFailed, match="kept no sample"):
+    with pytest.raises(RunFailed, match="kept 0 samples"):
         run(loss="trunc-lq(k=1)", prune_from=1)
 
 

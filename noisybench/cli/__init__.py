@@ -65,6 +65,7 @@ app.add_typer(data.app, name="data")
 
 
 def main() -> None:
-    # So that a run that is told to end says so in the store, as it does at Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # So that a run that is told to end, or loses its terminal, says so in the store, as at Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     app()

@@ -7,14 +7,14 @@ import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
 from noisybench.cli.console import print_json, say
+from noisybench.registry import LOSSES
+
+K = LOSSES["trunc-lq"].parameters["k"].option
 
 
 def prune(
     run: RunName,
-    k: Annotated[
-        float,
-        typer.Option("--k", min=0, max=1, help="Keep samples whose softmax of the given label exceeds this."),
-    ] = 0.5,
+    k: Annotated[float, typer.Option("--k", min=0, max=1, help=f"{K.help}.")] = 0.5,
     out_file: Annotated[
         Path, typer.Option("--out", help="Where to write the mask, an .npz file for `train --keep`.")
     ] = Path("mask.npz"),
@@ -49,6 +49,7 @@ def prune(
         source_index=dataset.train_index,
         dataset=dataset.name,
         fingerprint=dataset.fingerprint,
+        **{name: row[name] for name in ("noise", "rate", "draws", "seed", "labels_sha256")},
         run=row["id"],
         threshold=k,
     )
@@ -68,7 +69,7 @@ def prune(
                 "n_dropped": pruning.n_dropped,
                 "precision": pruning.precision,
                 "recall": pruning.recall,
-                "sha256": mask.digest,
+                "digest": mask.digest,
             }
         )
         return

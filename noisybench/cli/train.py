@@ -8,12 +8,10 @@ import typer
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Quiet
 from noisybench.cli.console import print_json, say, tell, warn
 from noisybench.cli.options import config_options
-from noisybench.config import Config
-from noisybench.errors import InvalidValue, RunFailed
+from noisybench.errors import RunFailed
 
 if TYPE_CHECKING:
     from noisybench.store import Row
-    from noisybench.sweeps.run import Inputs
 
 SUMMARY = (
     *("status", "best_epoch", "val_accuracy", "test_accuracy", "last_test_accuracy"),
@@ -41,19 +39,18 @@ def train(
     Without further options this is the protocol of the data set. A run that the store has is shown,
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
-    from noisybench import datasets
     from noisybench.corruption import intolerable, transition_of
     from noisybench.manifest import Manifest
     from noisybench.split import Mask
     from noisybench.store import Store
-    from noisybench.sweeps.run import Inputs, run
+    from noisybench.sweeps.inputs import Inputs, with_inputs
+    from noisybench.sweeps.run import run
 
-    inputs = Inputs(
+    files = Inputs(
         labels=None if labels is None else Manifest.read(labels),
         keep=None if keep is None else Mask.read(keep),
     )
-    config = Config.create(**with_inputs(values, inputs))
-    config = Config.create(**{**config.row(), "dataset": datasets.identify(config.dataset)})
+    config, inputs = with_inputs(values, files)
 
     from noisybench.cli.progress import progress
     from noisybench.training.device import choose_device
@@ -76,21 +73,6 @@ def train(
     if already:
         tell(f"Run {row['id']} is in {db} already; --force trains it again.")
     show(row)
-
-
-def with_inputs(values: dict[str, Any], inputs: "Inputs") -> dict[str, Any]:
-    """Add what the files say to what the options say; refuse options that contradict a file."""
-    said: dict[str, Any] = {}
-    if inputs.labels is not None:
-        file = inputs.labels
-        said = {"dataset": file.dataset, "noise": file.noise, "rate": file.rate, "draws": file.draws}
-        for name, value in said.items():
-            if values.get(name) not in (None, value, str(value)):
-                raise InvalidValue(f"--{name} is {values[name]}, but the file of labels says {value}.")
-        said["labels"] = file.sha256[:16]
-    if inputs.keep is not None:
-        said["keep"] = inputs.keep.digest
-    return {**values, **said}
 
 
 def summary(row: "Row") -> dict[str, Any]:

@@ -9,42 +9,25 @@ the file, one folder a run.
 
 import os
 import shutil
+import socket
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database
 
-from noisybench.config import Config, Epoch, Pruning, Result
-from noisybench.errors import InvalidValue, StoreError, UnknownName
+from noisybench.config import Config, Epoch, Provenance, Pruning, Result
+from noisybench.errors import InvalidValue, RunBusy, StoreError, UnknownName
 from noisybench.store.schema import migrate
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
-MEASURES = [f.name for f in fields(Result) if f.name not in ("epochs", "prunings")]
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where and with what a run was made: recorded beside it, no part of its identity.
-
-    labels_sha256: of the noisy labels of all training images; commit: of noisybench's own checkout.
-    """
-
-    device: str
-    precision: str
-    noisybench: str
-    torch: str
-    commit: str | None
-    labels_sha256: str
-    host: str
-    pid: int
 
 
 class Store:
@@ -62,10 +45,7 @@ class Store:
         if not path.absolute().parent.is_dir():
             raise StoreError(f"{path} cannot be opened: there is no folder {path.absolute().parent}.")
         try:
-            connection = sqlite3.connect(path, timeout=30)
-            # Readers and a writer do not wait for each other in this mode.
-            connection.execute("PRAGMA journal_mode=WAL")
-            db = Database(connection)
+            db = Database(sqlite3.connect(path, timeout=30))
             migrate(db)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path} cannot be opened as a store of runs: {error}.") from None
@@ -77,7 +57,7 @@ class Store:
         """Record a run as running and return its id.
 
         An attempt at the same config that did not complete is started over under its id; beside a
-        completed one, a new attempt begins.  Raises StoreError if one is running now on this machine.
+        completed one, a new attempt begins.  Raises RunBusy if one is running now on this machine.
         """
         with self._transaction():
             self.db.conn.execute("BEGIN IMMEDIATE")
@@ -87,10 +67,9 @@ class Store:
             )
             unfinished = next((row for row in earlier if row["status"] != "completed"), None)
             if unfinished and _is_alive(unfinished, provenance.host):
-                raise StoreError(
-                    f"Run {unfinished['id']} is being trained now by process {unfinished['pid']}."
-                )
-            attempt = unfinished["attempt"] if unfinished else len(earlier) + 1
+                raise _busy(unfinished)
+            last = earlier[-1]["attempt"] if earlier else 0
+            attempt = unfinished["attempt"] if unfinished else last + 1
             run: str = config.identity[:12] + (f"-{attempt}" if attempt > 1 else "")
             self._forget(run)
             row = {
@@ -117,15 +96,21 @@ class Store:
             self._insert("evaluations", {"run": run, "split": split, **measures, "made": _now()})
 
     def complete(self, run: str, result: Result) -> None:
-        self._end(run, "completed", {name: getattr(result, name) for name in MEASURES})
+        self._end(run, "completed", asdict(result))
 
     def end(self, run: str, status: str, reason: str) -> None:
         """Record that a run failed or was interrupted, and why."""
         self._end(run, status, {"reason": reason})
 
     def delete(self, runs: Iterable[str]) -> None:
-        """Delete runs, all that belongs to them, and their networks."""
+        """Delete runs, all that belongs to them, and their networks.
+
+        Raises RunBusy for one that a process on this machine is training now.
+        """
         for run in runs:
+            row = self.find(run)
+            if _is_alive(row, socket.gethostname()):
+                raise _busy(row)
             with self._transaction():
                 self._forget(run)
             shutil.rmtree(self.folder(run), ignore_errors=True)
@@ -206,7 +191,7 @@ class Store:
 
     def folder(self, run: str) -> Path:
         """Where the run's network lies."""
-        return self.path.with_name(f"{self.path.stem}-runs") / run
+        return self.path.with_name(f"{self.path.name}-runs") / run
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
         return list(self.db.query(sql, list(values)))
@@ -214,6 +199,10 @@ class Store:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _busy(row: Mapping[str, Any]) -> RunBusy:
+    return RunBusy(f"Run {row['id']} is being trained now by process {row['pid']}.")
 
 
 def _is_alive(row: Mapping[str, Any], host: str) -> bool:

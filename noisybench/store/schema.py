@@ -1,133 +1,114 @@
-"""The tables and views of the store, and the migrations that make them.
+"""The tables and views of the store.
 
-A migration is applied once, in order, and never changed after a release.
+Columns come from the declarations of what they hold.  A store that was made before a column was
+declared gains it when it is opened; what else changes between versions takes a step in `migrate`.
 """
 
-from collections.abc import Callable
-from dataclasses import fields
+import types
+from dataclasses import MISSING, fields
+from typing import Any, get_args
 
 from sqlite_utils import Database
 
-from noisybench.config import Config, Epoch, Pruning, declared_fields
+from noisybench.config import Config, Epoch, Provenance, Pruning, Result, declared_fields
 from noisybench.errors import StoreError
 
+# What SQLite's own header says of the file: whose it is, and which version of the format it has.
+APPLICATION = int.from_bytes(b"nois")
+VERSION = 1
 
-def config_columns() -> dict[str, type]:
-    """The columns of `runs` that come from Config."""
-    return {
-        name: declared.type if declared.type in (int, float) else str
-        for name, declared in declared_fields().items()
-    }
+Columns = dict[str, type]
 
-
-def _create_tables(db: Database) -> None:
-    db.table("runs").create(
-        {
-            "id": str,
-            "identity": str,
-            "attempt": int,
-            "status": str,
-            "reason": str,
-            **config_columns(),
-            "best_epoch": int,
-            "val_accuracy": float,
-            "test_accuracy": float,
-            "last_test_accuracy": float,
-            "n_train": int,
-            "n_kept": int,
-            "seconds": float,
-            "device": str,
-            "precision": str,
-            "noisybench": str,
-            "torch": str,
-            "commit": str,
-            "labels_sha256": str,
-            "host": str,
-            "pid": int,
-            "started": str,
-            "ended": str,
-        },
-        pk="id",
-    )
-    db.table("runs").create_index(["identity", "attempt"], unique=True)
-    for table, kind in {"epochs": Epoch, "prunings": Pruning}.items():
-        columns = {f.name: int if f.type is int else float for f in fields(kind)}
-        db.table(table).create(
-            {"run": str, **columns}, pk=("run", "epoch"), foreign_keys=[("run", "runs", "id")]
-        )
-    db.table("evaluations").create(
-        {
-            "run": str,
-            "split": str,
-            "n": int,
-            "accuracy": float,
-            "ece": float,
-            "per_class": str,
-            "confusion": str,
-            "made": str,
-        },
-        pk=("run", "split"),
-        foreign_keys=[("run", "runs", "id")],
-    )
-
-
-def _create_views(db: Database) -> None:
-    db.create_view(
-        "results",
-        """
+VIEWS = {
+    "results": """
         SELECT * FROM runs WHERE id = (
             SELECT id FROM runs AS same WHERE same.identity = runs.identity
             ORDER BY same.status = 'completed' DESC, same.attempt DESC LIMIT 1
         )
         """,
-    )
-    db.create_view(
-        "curves",
-        """
+    "curves": """
         SELECT runs.dataset, runs.noise, runs.rate, runs.loss, runs.model, runs.seed, runs.status, epochs.*
         FROM epochs JOIN runs ON runs.id = epochs.run
         """,
-    )
+}
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_create_tables, _create_views]
+def tables() -> dict[str, tuple[Columns, tuple[str, ...]]]:
+    """The columns and the primary key of each table."""
+    run = {"id": str, "identity": str, "attempt": int, "status": str, "reason": str}
+    config = {name: _plain(declared.type) for name, declared in declared_fields().items()}
+    times = {"started": str, "ended": str}
+    measures = {"n": int, "accuracy": float, "ece": float, "per_class": str, "confusion": str, "made": str}
+    return {
+        "runs": ({**run, **config, **_columns(Result), **_columns(Provenance), **times}, ("id",)),
+        "epochs": ({"run": str, **_columns(Epoch)}, ("run", "epoch")),
+        "prunings": ({"run": str, **_columns(Pruning)}, ("run", "epoch")),
+        "evaluations": ({"run": str, "split": str, **measures}, ("run", "split")),
+    }
 
 
 def migrate(db: Database) -> None:
-    """Apply the migrations that the file has not had, all or none.  Raises StoreError for a newer file.
+    """Bring a new or an older file up to date, all or nothing.
 
-    Their number is SQLite's own `user_version`.
+    Raises StoreError for a file of another program or of a newer noisybench.
     """
-    if _version(db) == len(MIGRATIONS) and not _new_fields(db):
+    if _is_current(db):
         return
+    # Readers and a writer do not wait for each other in this mode, which the file keeps.
+    db.conn.execute("PRAGMA journal_mode=WAL")
     with db.conn:
         # Of several processes that open a new file at once, one migrates and the others wait.
         db.conn.execute("BEGIN IMMEDIATE")
-        for migration in MIGRATIONS[_version(db) :]:
-            migration(db)
-        for name in _new_fields(db):
-            _add_field(db, name)
-        db.conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        if _is_current(db):
+            return
+        for table, (columns, key) in tables().items():
+            present = _present(db, table)
+            if not present:
+                parent = [("run", "runs", "id")] if "run" in columns else []
+                db.table(table).create(columns, pk=key if len(key) > 1 else key[0], foreign_keys=parent)
+            else:
+                for name in columns.keys() - present:
+                    _add_column(db, table, name, columns[name])
+        db.table("runs").create_index(["identity", "attempt"], unique=True, if_not_exists=True)
+        for view, sql in VIEWS.items():
+            db.create_view(view, sql, replace=True)
+        db.conn.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.conn.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _version(db: Database) -> int:
+def _is_current(db: Database) -> bool:
+    (owner,) = db.conn.execute("PRAGMA application_id").fetchone()
     (version,) = db.conn.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
+    if owner != APPLICATION and (owner or version or db.table_names()):
+        raise StoreError("The file is a database of another program, and is left as it is.")
+    if version > VERSION:
         raise StoreError(
             f"The store was written by a newer noisybench (format {version}; this one reads up to"
-            f" {len(MIGRATIONS)}). Upgrade noisybench to read it."
+            f" {VERSION}). Upgrade noisybench to read it."
         )
-    return int(version)
+    return version == VERSION and all(
+        columns.keys() <= _present(db, table) for table, (columns, _) in tables().items()
+    )
 
 
-def _new_fields(db: Database) -> list[str]:
-    """The fields that Config has gained since the store was made."""
-    present = {name for (name,) in db.conn.execute("SELECT name FROM pragma_table_info('runs')")}
-    return [name for name in config_columns() if name not in present]
+def _present(db: Database, table: str) -> set[str]:
+    return {name for (name,) in db.conn.execute("SELECT name FROM pragma_table_info(?)", [table])}
 
 
-def _add_field(db: Database, name: str) -> None:
-    """Add a column for a field; earlier runs had its default."""
-    (default,) = [f.default for f in fields(Config) if f.name == name]
-    db.table("runs").add_column(name, config_columns()[name])
-    db.conn.execute(f"UPDATE runs SET [{name}] = ?", [default])
+def _add_column(db: Database, table: str, name: str, column: type) -> None:
+    """Add a column; earlier runs had the default of a field of Config."""
+    db.table(table).add_column(name, column)
+    defaults = {f.name: f.default for f in fields(Config) if f.default is not MISSING}
+    if table == "runs" and name in defaults:
+        db.conn.execute(f"UPDATE runs SET [{name}] = ?", [defaults[name]])
+
+
+def _columns(kind: type) -> Columns:
+    """The columns for a dataclass of plain values, which may be None."""
+    return {f.name: _plain(f.type) for f in fields(kind)}
+
+
+def _plain(annotation: Any) -> type:
+    if isinstance(annotation, types.UnionType):
+        (annotation,) = (member for member in get_args(annotation) if member is not type(None))
+    return annotation if annotation in (int, float) else str

@@ -14,8 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from noisybench.config import Config
-from noisybench.errors import DataError, InputError, UnknownName
+from noisybench.config import Config, declared_fields
+from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
 from noisybench.reporting.tables import TABLES
 
 KEYS = ("about", "table", "set", "grid")
@@ -73,6 +73,8 @@ def read(path: Path) -> Experiment:
         table = TABLES.bind(str(content.get("table", "closed-set"))).entry.name
     except InputError as error:
         raise DataError(f"{path}: {error}") from None
+    if not configs:
+        raise DataError(f"{path}: its grid has no run: one of the lists in it is empty.")
     return Experiment(
         name=path.stem,
         about=str(content.get("about", "")),
@@ -83,6 +85,9 @@ def read(path: Path) -> Experiment:
 
 def _combinations(block: dict[str, Any]) -> Iterator[Config]:
     """Every combination of the lists in a block.  Milestones are a list already, so one value."""
+    for key in block:
+        if key in declared_fields() and not declared_fields()[key].option.cli or not isinstance(key, str):
+            raise InvalidValue(f"'{key}' is nothing that an experiment can set.")
     axes = [
         [(key, value) for value in (values if isinstance(values, list) and key != "milestones" else [values])]
         for key, values in block.items()

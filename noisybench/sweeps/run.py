@@ -5,6 +5,7 @@ import socket
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,26 +14,18 @@ from numpy.typing import NDArray
 
 import noisybench
 from noisybench import datasets
-from noisybench.config import Config
+from noisybench.config import Config, Provenance
 from noisybench.corruption import labels_sha256, noisy_labels
-from noisybench.errors import StoreError
-from noisybench.manifest import Manifest
-from noisybench.split import Mask, Split, split
-from noisybench.store import Provenance, Row, Store
+from noisybench.errors import InvalidValue, RunFailed, StoreError
+from noisybench.split import Split, split
+from noisybench.store import Row, Store
 from noisybench.sweeps.display import Display
+from noisybench.sweeps.inputs import Inputs
 
 if TYPE_CHECKING:
     import torch
 
     from noisybench.datasets import Dataset
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a Config names by hash only: a file of noisy labels, a mask of samples to keep."""
-
-    labels: Manifest | None = None
-    keep: Mask | None = None
 
 
 @dataclass
@@ -50,6 +43,9 @@ class Data:
 
 def run_data(config: Config, inputs: Inputs) -> Data:
     """Load the data set, draw or take the noisy labels, and divide.  Raises InputError."""
+    for name, file in (("labels", inputs.labels), ("keep", inputs.keep)):
+        if getattr(config, name) != ("" if file is None else file.digest):
+            raise InvalidValue(f"{name} is '{getattr(config, name)}', but that is not the file given.")
     dataset = datasets.load(config.dataset)
     if inputs.labels is not None:
         inputs.labels.fit(dataset)
@@ -57,7 +53,7 @@ def run_data(config: Config, inputs: Inputs) -> Data:
     else:
         given, transition = noisy_labels(config, dataset.train_labels)
     if inputs.keep is not None:
-        inputs.keep.fit(dataset)
+        inputs.keep.fit(dataset, given)
     keep = None if inputs.keep is None else inputs.keep.keep
     return Data(dataset, split(config, dataset, given, keep), transition)
 
@@ -93,6 +89,10 @@ def run(
         best = training.best
         Checkpoint.of(config, best.epoch, best.state, training.mean, data.split).write(store.folder(name))
         store.complete(name, training.result())
+    except (RuntimeError, ValueError) as error:
+        # What torch raises where a network, a batch and a device do not go together.
+        store.end(name, "failed", str(error))
+        raise RunFailed(f"Run {name} failed: {error}") from error
     except BaseException as error:
         status = "failed" if isinstance(error, Exception) else "interrupted"
         # Where even this cannot be written, the error itself is what the user must see.
@@ -107,11 +107,11 @@ def run(
 def _provenance(device: "torch.device", labels: str) -> Provenance:
     import torch
 
-    from noisybench.training.device import device_label
+    from noisybench.training.device import device_label, precision
 
     return Provenance(
         device=device_label(device),
-        precision="fp32",
+        precision=precision(device),
         noisybench=noisybench.__version__,
         torch=torch.__version__,
         commit=_commit(),
@@ -121,8 +121,12 @@ def _provenance(device: "torch.device", labels: str) -> Provenance:
     )
 
 
+@cache
 def _commit() -> str | None:
-    """The commit of noisybench's own checkout, with "+" if its files differ; None if it has none."""
+    """The commit of noisybench's own checkout, with "+" if its files differ; None if it has none.
+
+    Asked once: the code in memory stays what it was when the checkout moves on.
+    """
     here = Path(noisybench.__file__).parent
 
     def git(*arguments: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from noisybench import datasets
 from noisybench.config import Config
-from noisybench.errors import InvalidValue, RunFailed
+from noisybench.errors import InvalidValue, RunBusy, RunFailed
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.display import Display
@@ -39,7 +39,7 @@ def sweep(
 ) -> list[Row]:
     """Carry out the runs that the store does not have; return the rows of those that failed.
 
-    A run that fails does not stop the others.
+    A run that fails does not stop the others, and one that another process is training is left to it.
     """
     failed = []
     for config in configs:
@@ -47,4 +47,6 @@ def sweep(
             run(config, store, device, display, force=force)
         except RunFailed:
             failed.append(store.newest(config.identity))
+        except RunBusy:
+            continue
     return failed

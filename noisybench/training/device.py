@@ -26,3 +26,8 @@ def device_label(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({torch.get_num_threads()} threads)"
+
+
+def precision(device: torch.device) -> str:
+    """What float32 means in convolutions: NVIDIA's tensor cores may round it to "tf32"."""
+    return "tf32" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else "fp32"

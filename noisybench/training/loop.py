@@ -33,12 +33,14 @@ class Sums:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(2, 3, dtype=torch.float64, device=device)
+        # MPS has no float64.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(2, 3, dtype=dtype, device=device)
 
     def add(self, losses: Tensor, logits: Tensor, given: Tensor, wrong: Tensor) -> None:
         softmax = log_likelihood(logits, given).exp()
-        values = torch.stack([losses, softmax, torch.ones_like(losses)], dim=1).double()
-        self.sums += torch.stack([~wrong, wrong]).double() @ values
+        values = torch.stack([losses, softmax, torch.ones_like(losses)], dim=1)
+        self.sums += torch.stack([~wrong, wrong]).to(self.sums) @ values.to(self.sums)
 
     def means(self) -> tuple[float, float | None, float | None]:
         """The mean loss, and the mean softmax over correct and over wrong labels, None without any."""
@@ -98,7 +100,7 @@ class Training:
         bound = LOSSES.bind(config.loss)
         about = bound.entry.about
         self.threshold: float | None = bound.arguments[about["prunes_by"]] if "prunes_by" in about else None
-        self.loss = self._training_loss(torch.tensor(transition, device=device))
+        self.loss = self._training_loss(torch.tensor(transition, dtype=torch.float32, device=device))
         self.model = build_model(config, dataset, device)
         self.optimiser = _optimiser(config, self.model, device)
         self.kept_rows = np.arange(len(split.train))
@@ -181,10 +183,10 @@ class Training:
         logits = predict(self.model, self.train_images, self.best.state)
         keep = kept(logits, self.given, threshold)
         self.kept_rows = np.flatnonzero(keep.cpu().numpy())
-        if not len(self.kept_rows):
+        if len(self.kept_rows) < 2:
             raise RunFailed(
-                f"Pruning after epoch {number} kept no sample: none has a softmax above k={threshold:g}."
-                " Try a smaller --k or a later --prune-from."
+                f"Pruning after epoch {number} kept {len(self.kept_rows)} samples, too few to train on: no"
+                f" others have a softmax above k={threshold:g}. Try a smaller --k or a later --prune-from."
             )
         return describe(keep, self.wrong, number, self.best.epoch)
 
@@ -198,8 +200,6 @@ class Training:
             n_train=len(self.given),
             n_kept=len(self.kept_rows),
             seconds=sum(epoch.seconds for epoch in self.epochs),
-            epochs=self.epochs,
-            prunings=self.prunings,
         )
 
 

@@ -14,7 +14,9 @@ def kept(logits: Tensor, given: Tensor, threshold: float) -> Tensor:
 
 
 def prunes_after(config: Config, epoch: int) -> bool:
-    """Whether a run that prunes does so once `epoch` epochs are done (and more are to come)."""
+    """Whether the run prunes once `epoch` epochs are done (and more are to come)."""
+    if config.prune_from is None or config.prune_every is None:
+        return False
     since = epoch - config.prune_from
     return since >= 0 and since % config.prune_every == 0 and epoch < config.epochs
 
