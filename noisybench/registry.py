@@ -119,7 +119,10 @@ class Registry:
         if match is None:
             raise InvalidValue(f"'{text}' is not a {self.kind}: write it as name or name(parameter=value).")
         entry = self[match[1]]
-        given = {**_arguments(text, match[2] or ""), **(shorthand or {})}
+        written = _arguments(text, match[2] or "")
+        if twice := written.keys() & (shorthand or {}).keys():
+            raise InvalidValue(f"{', '.join(sorted(twice))} is given twice: in '{text}' and by itself.")
+        given = {**written, **(shorthand or {})}
         for name in given:
             if name not in entry.parameters:
                 raise UnknownName(f"parameter of {self.kind} {entry.name}", name, entry.parameters)

@@ -116,6 +116,7 @@ class Mask:
             raise DataError(f"The mask was made for {self.dataset}, and does not fit {dataset.name}.")
         if self.labels_sha256 != labels_sha256(given):
             raise DataError(
-                f"These are not the labels that the mask judges: those of run {self.run}, {self.noise}"
-                f" {self.rate:g}, seed {self.seed}. Leave out --seed, and give that run's --labels if it had any."
+                f"These are not the labels that the mask judges, which are those of run {self.run}"
+                f" ({self.noise} {self.rate:g}, seed {self.seed}). Leave out --seed, and give the --labels"
+                " of that run if it had some."
             )

@@ -9,8 +9,8 @@ from test_reporting import PROTOCOL
 from typer.testing import CliRunner
 
 from noisybench.cli import app
-from noisybench.config import Config, Result
-from noisybench.store import Provenance, Store
+from noisybench.config import Config, Provenance, Result
+from noisybench.store import Store
 
 HERE = Provenance("cpu", "float32", "0", "0", None, "0", "elsewhere", 1)
 
@@ -21,7 +21,7 @@ def store(database: Path) -> Store:
     store = Store.open(database)
     for loss, seed, accuracy in [("cce", 0, 0.5), ("cce", 1, 0.6), ("lq(q=0.7)", 0, 0.8)]:
         run = store.begin(Config(**PROTOCOL, loss=loss, seed=seed), HERE)
-        store.complete(run, Result(1, 0.5, accuracy, 0.1, 90, 90, 1.0, [], []))
+        store.complete(run, Result(1, 0.5, accuracy, 0.1, 90, 90, 1.0))
     store.end(store.begin(Config(**PROTOCOL, loss="mae"), HERE), "failed", "the loss is NaN")
     return store
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from noisybench.config import Config, declared_fields
 from noisybench.errors import InvalidValue, UnknownName
 from noisybench.reporting.selection import select
-from noisybench.reporting.statistics import PLACE, SETTINGS, summarise
+from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, summarise
 from noisybench.reporting.tables import NO_RUN, Column, Table, closed_set
 
 PROTOCOL: dict[str, Any] = {
     "model": "cnn6",
     "epochs": 10,
-    "batch_size": 128,
-    "lr": 0.01,
-    "milestones": (4, 8),
+    "batch_size": 32,
+    "lr": 0.1,
+    "milestones": (4, 7),
     "augment": "none",
     "prune_from": 4,
     "prune_every": 1,
@@ -144,7 +144,7 @@ OTHER = {
     "epochs": 20,
     "batch_size": 64,
     "optimiser": "adam",
-    "lr": 0.1,
+    "lr": 0.3,
     "milestones": (5, 8),
     "momentum": 0.5,
     "weight_decay": 0.0,
@@ -157,11 +157,13 @@ OTHER = {
 @pytest.mark.parametrize("setting", [n for n in declared_fields() if n not in (*PLACE, "seed")])
 def test_runs_of_different_settings_are_never_averaged(setting: str) -> None:
     made = table(run(0.5, seed=0), run(0.7, seed=1, **{setting: OTHER[setting]}))
-    assert [block.rows["cce"][UNIFORM_40].text for block in made.blocks] in (
-        ["50.00", "70.00"],
-        ["70.00", "50.00"],
-    )
-    assert made.blocks[0].title != made.blocks[1].title
+    said = [
+        (block.title, method, row[UNIFORM_40].text)
+        for block in made.blocks
+        for method, row in block.rows.items()
+    ]
+    assert sorted(text for *_, text in said) == ["50.00", "70.00"]
+    assert len({(title, method) for title, method, _ in said}) == 2
 
 
 # Layout
@@ -193,12 +195,55 @@ def test_one_block_per_data_set_losses_and_noises_in_the_order_of_the_registries
 
 
 def test_a_title_states_the_setting_and_what_tells_blocks_apart() -> None:
-    made = table(run(0.5), run(0.5, train_size=6000), run(0.5, train_size=6000, lr=0.1, draws="exact"))
+    made = table(run(0.5), run(0.5, train_size=6000), run(0.5, train_size=6000, lr=0.2, draws="exact"))
     assert [block.title for block in made.blocks] == [
-        "digits: cnn6, 10 epochs, 6,000 images; draws=exact; lr=0.1",
-        "digits: cnn6, 10 epochs, 6,000 images; draws=independent; lr=0.01",
-        "digits: cnn6, 10 epochs, all images; draws=independent; lr=0.01",
+        "digits: cnn6, 10 epochs, 6,000 images; draws=exact; lr=0.2",
+        "digits: cnn6, 10 epochs, 6,000 images; draws=independent; lr=0.1",
+        "digits: cnn6, 10 epochs, all images; draws=independent; lr=0.1",
     ]
+
+
+def test_a_title_states_what_is_not_the_protocol_of_the_data_set() -> None:
+    odd = {"lr": 0.02, "validation": 0.3}
+    made = table(run(0.5, **odd), run(0.5, loss="mae", **odd))
+    assert made.blocks[0].title == "digits: cnn6, 10 epochs, all images; validation=0.3; lr=0.02"
+    assert table(run(0.5)).blocks[0].title == "digits: cnn6, 10 epochs, all images"
+    assert table(run(0.5, dataset="unheard-of")).blocks[0].title == "unheard-of: cnn6, 10 epochs, all images"
+
+
+def test_losses_that_do_and_do_not_prune_stand_in_one_block() -> None:
+    lq, trunc = (
+        {"loss": "lq(q=0.7)", "prune_from": None, "prune_every": None},
+        {"loss": "trunc-lq(q=0.7, k=0.5)"},
+    )
+    made = table(run(0.5, **lq), run(0.6, **trunc), run(0.7, **{**trunc, "prune_from": 6}))
+    assert texts(made) == {
+        "lq(q=0.7)": "50.00",
+        "trunc-lq(q=0.7, k=0.5), pruned from 4 every 1": "60.00",
+        "trunc-lq(q=0.7, k=0.5), pruned from 6 every 1": "70.00",
+    }
+
+
+def test_a_note_says_whose_pruning_came_to_nothing() -> None:
+    trunc = "trunc-lq(q=0.7, k=0.5)"
+    rows = [{**run(0.5, loss=trunc, seed=s), "best_epoch": epoch} for s, epoch in enumerate((4, 5, 3))]
+    (note,) = table(*rows).notes
+    assert note.startswith(f"2 of 3 runs of {trunc} were best before their first pruning")
+    assert table(rows[1]).notes == []
+
+
+def test_a_note_says_what_was_trained_again() -> None:
+    again = {**run(0.5, seed=1), "id": "abc-2", "attempt": 2}
+    assert table(run(0.5), again).notes == ["Trained more than once, with --force: abc-2."]
+
+
+def test_a_mean_over_fewer_seeds_does_not_compete_for_best() -> None:
+    rows = [
+        run(0.5 + s / 100 + i / 10, loss=loss, seed=s)
+        for i, loss in enumerate(("cce", "mae", "unhinged"))
+        for s in (0, 1)
+    ]
+    assert best(table(*rows, run(0.99, loss="lq(q=0.7)"))) == {"mae", "unhinged"}
 
 
 def test_the_usual_n_is_in_the_caption_and_another_in_its_cell() -> None:
@@ -319,7 +364,7 @@ STORE = runs(
         (["loss=lq", "rate=0.4"], [1]),
         (["rate=.40"], [1, 2, 3]),
         (["model=mlp"], [2]),
-        (["milestones=4 8"], [0, 1, 2]),
+        (["milestones=4 7"], [0, 1, 2]),
         (["milestones=2"], [3]),
         (["train_size=none"], [0, 2, 3]),
         (["train_size=100"], [1]),
@@ -356,5 +401,5 @@ def test_a_wrong_condition(condition: str, error: type[Exception], message: str)
 
 
 def test_settings_are_all_fields_but_place_and_seed() -> None:
-    assert set(SETTINGS) == set(declared_fields()) - {"dataset", "loss", "noise", "rate", "seed"}
-    assert set(SETTINGS) == set(OTHER)
+    assert {*SETTINGS, *SCHEDULE} == set(declared_fields()) - {"dataset", "loss", "noise", "rate", "seed"}
+    assert {*SETTINGS, *SCHEDULE} == set(OTHER)

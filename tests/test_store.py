@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result
-from noisybench.errors import InvalidValue, RunBusy, StoreError, UnknownName
+from noisybench.errors import InvalidValue, RunBusy, StoreError
 from noisybench.store import Store
 from noisybench.store.schema import VERSION
 
@@ -143,6 +143,24 @@ def test_a_run_of_a_dead_process_is_taken_over(store: Store) -> None:
     assert store.begin(CONFIG, HERE) == run
 
 
+def test_a_run_whose_process_was_killed_is_interrupted(store: Store) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    here = replace(HERE, host=socket.gethostname())
+    dead = store.begin(CONFIG, replace(here, pid=child))
+    alive = store.begin(replace(CONFIG, seed=8), replace(here, pid=os.getppid()))
+    elsewhere = store.begin(replace(CONFIG, seed=9), replace(HERE, pid=child))
+    store = Store.open(store.path)
+    assert [store.find(run)["status"] for run in (dead, alive, elsewhere)] == [
+        "interrupted",
+        "running",
+        "running",
+    ]
+    assert str(child) in store.find(dead)["reason"]
+
+
 def test_finding_by_the_beginning_of_an_id(store: Store) -> None:
     run = completed(store, CONFIG)
     assert store.find(run[:5])["id"] == run
@@ -150,7 +168,7 @@ def test_finding_by_the_beginning_of_an_id(store: Store) -> None:
     assert store.find(run)["id"] == run, "a whole id is meant, even where others begin with it"
     with pytest.raises(InvalidValue, match=again):
         store.find(run[:5])
-    with pytest.raises(UnknownName, match="no-such"):
+    with pytest.raises(StoreError, match="no-such"):
         store.find("no-such")
     with pytest.raises(StoreError, match="running"):
         store.find_completed(again)

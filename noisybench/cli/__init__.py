@@ -1,5 +1,6 @@
 """The command line: one file per command, each thin.  Nothing imports this package."""
 
+import io
 import signal
 import sys
 from typing import Annotated, Any
@@ -23,8 +24,13 @@ class Commands(TyperGroup):
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            complain("Interrupted. The same command carries on with what is not done yet.")
+            complain("Interrupted. The same command trains what is not completed yet.")
             raise typer.Exit(130) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.")
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(
@@ -68,4 +74,8 @@ def main() -> None:
     # So that a run that is told to end, or loses its terminal, says so in the store, as at Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows no "±" shows "?" and goes on.
+            stream.reconfigure(errors="replace")
     app()

@@ -2,33 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from noisybench.cli.console import console, tell
 from noisybench.config import Config, Epoch, Pruning
 from noisybench.sweeps.display import Display
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
 
 @contextmanager
 def progress(runs: int = 1, quiet: bool = False) -> Iterator[Display]:
     """A display for so many runs: on a terminal a bar for each run (and one for all of several)."""
+    stderr = console(stderr=True)
     if quiet:
         yield Display()
-    elif console(stderr=True).is_terminal:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    elif stderr.is_terminal and not stderr.is_dumb_terminal:
+        from noisybench.cli.live import Bars, Live
 
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[measures]}"),
-            TimeRemainingColumn(),
-            console=console(stderr=True),
-            transient=True,
-        ) as bars:
+        with Bars(stderr) as bars:
             yield Live(bars, runs)
     else:
         yield Lines(runs)
@@ -83,32 +72,12 @@ class Lines(Display):
         count = f"{event.epoch}/{self.config.epochs}"
         self._print(f"  epoch {count}  {measures(event)}  lr {event.lr:g}  {left:.0f}s left")
 
-    def end(self) -> None:
-        if self.runs > 1 and self.config is not None and self.last is not None:
-            self._print(f"{describe(self.config)}: {measures(self.last)}  {self.seconds:.1f}s")
+    def end(self, failure: str) -> None:
+        if self.runs == 1 or self.config is None:
+            return
+        measured = "" if self.last is None else f"{measures(self.last)}  {self.seconds:.1f}s"
+        self._print(f"{describe(self.config)}: {f'FAILED: {failure}' if failure else measured}")
 
     def _print(self, text: str) -> None:
         count = f"[{self.count}/{self.runs}] " if self.runs > 1 else ""
         tell(count + text)
-
-
-class Live(Display):
-    """Bars that are redrawn in place; prunings stay on the screen above them."""
-
-    def __init__(self, bars: "Progress", runs: int) -> None:
-        self.bars = bars
-        self.overall = bars.add_task("runs", total=runs, measures="") if runs > 1 else None
-        self.current = bars.add_task("", total=None, measures="")
-
-    def start(self, config: Config) -> None:
-        self.bars.reset(self.current, description=describe(config), total=config.epochs, measures="")
-
-    def show(self, event: Epoch | Pruning) -> None:
-        if isinstance(event, Epoch):
-            self.bars.update(self.current, completed=event.epoch, measures=measures(event))
-        elif self.overall is None:
-            self.bars.console.print(f"epoch {event.epoch}: {measures(event)}", markup=False)
-
-    def end(self) -> None:
-        if self.overall is not None:
-            self.bars.advance(self.overall)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
-from noisybench.cli.console import print_json, say
+from noisybench.cli.console import print_json, say, warn
 from noisybench.registry import LOSSES
 
 K = LOSSES["trunc-lq"].parameters["k"].option
@@ -53,6 +53,8 @@ def prune(
         run=row["id"],
         threshold=k,
     )
+    if not mask.keep[checkpoint.train].any():
+        warn(f"No training sample has a softmax above k={k:g}: nothing can be trained on this mask.")
     mask.write(out_file)
     wrong = checkpoint.given != torch.tensor(dataset.train_labels)
     trained = checkpoint.train

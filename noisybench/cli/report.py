@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Where
-from noisybench.cli.console import console, say, warn
+from noisybench.cli.console import console, say, tell, warn
 from noisybench.errors import InvalidValue
 from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.selection import select
@@ -49,5 +49,6 @@ def print_table(
         return
     try:
         out.write_text(text + "\n", encoding="utf-8")
+        tell(f"Wrote {out}.")
     except OSError as error:
         raise InvalidValue(f"{out} cannot be written: {error.strerror}.") from None

@@ -13,7 +13,9 @@ app = typer.Typer(
     help="List, show and delete runs in the store.", no_args_is_help=True, rich_markup_mode=None
 )
 
-COLUMNS = ("id", "status", "dataset", "noise", "rate", "loss", "seed", "test_accuracy", "seconds", "started")
+COLUMNS = ("id", "status", "dataset", "noise", "rate", "loss", "seed", "test_accuracy", "started")
+# On a narrow terminal these keep their width and the others wrap: an id is there to be copied.
+NARROW = ("id", "status", "rate", "seed")
 
 
 @app.command("list")
@@ -30,9 +32,11 @@ def list_runs(db: Database = DATABASE, as_json: AsJson = False) -> None:
         return
     from rich.table import Table
 
-    table = Table(*(name.replace("_", " ") for name in COLUMNS), box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for name in COLUMNS:
+        table.add_column(name.replace("_", " "), no_wrap=name in NARROW)
     for row in rows:
-        shown = {**row, "test_accuracy": _percent(row["test_accuracy"]), "seconds": _seconds(row["seconds"])}
+        shown = {**row, "test_accuracy": _percent(row["test_accuracy"]), "started": row["started"][:16]}
         table.add_row(*(str(shown[name]) for name in COLUMNS))
     if not console().is_terminal:
         # A pipe has no width: each run keeps to its line.
@@ -94,7 +98,3 @@ def _as(kind: type, row: dict[str, Any]) -> Any:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.2%}"
-
-
-def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"

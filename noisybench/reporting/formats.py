@@ -24,7 +24,7 @@ def table(table: Table, *, width: int | None) -> str:
 @FORMATS.register("markdown")
 def markdown(table: Table) -> str:
     """GitHub's Markdown, one table per block."""
-    marked = " Best two of a column in bold." if table.marks_best else ""
+    marked = " Best two of a column, with ties, in bold." if table.marks_best else ""
     parts = [_markdown_text(table.caption) + marked]
     for block in table.blocks:
         head = ["loss", *(f"{column.noise} {column.heading}" for column in block.columns)]

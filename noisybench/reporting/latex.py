@@ -46,7 +46,7 @@ def render(table: Table) -> str:
     """The table environment; for a table without runs, its caption as a comment."""
     if not table.blocks:
         return f"% {table.caption}"
-    marked = " Best two of a column in bold." if table.marks_best else ""
+    marked = " Best two of a column, with ties, in bold." if table.marks_best else ""
     body = []
     for block in table.blocks:
         title = rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{\textit{{{escape(block.title)}}}}}"

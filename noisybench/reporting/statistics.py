@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 UNFINISHED = ("failed", "interrupted", "running")
 
 # Runs that differ in any of these are never averaged together: what is left is the seed.
+# When to prune belongs to the method, as only some losses prune; the settings hold for all of a table.
 PLACE = ("dataset", "loss", "noise", "rate")
-SETTINGS = tuple(name for name in declared_fields() if name not in (*PLACE, "seed"))
+SCHEDULE = ("prune_from", "prune_every")
+SETTINGS = tuple(name for name in declared_fields() if name not in (*PLACE, *SCHEDULE, "seed"))
 
 
 def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
@@ -23,7 +25,7 @@ def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
     measure: a column of accuracies, fractions from 0 to 1.
     Returns the columns PLACE; `mean` and `std` in percent, where `std` is the sample standard
     deviation (n - 1), missing for one run; `n`, the completed runs that were averaged; a count for
-    each of UNFINISHED; `measure` and its `unit`; then SETTINGS.
+    each of UNFINISHED; `measure` and its `unit`; then SCHEDULE and SETTINGS.
     """
     completed = runs["status"].eq("completed")
     assert runs.loc[completed, "identity"].is_unique, "the store counts each identity once"
@@ -35,7 +37,7 @@ def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
     optional = {name: "Int64" for name, d in declared_fields().items() if d.optional and d.type is int}
     cells = (
         frame.astype(optional)
-        .groupby([*PLACE, *SETTINGS], dropna=False, as_index=False)
+        .groupby([*PLACE, *SCHEDULE, *SETTINGS], dropna=False, as_index=False)
         .agg(
             mean=("measured", "mean"),
             std=("measured", "std"),
@@ -43,9 +45,10 @@ def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
             **{status: (status, "sum") for status in UNFINISHED},
         )
     )
-    ordered = cells.sort_values(["dataset", *SETTINGS, "loss", "noise", "rate"], key=rank, ignore_index=True)
+    order = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
+    ordered = cells.sort_values(order, key=rank, ignore_index=True)
     labelled = ordered.assign(measure=measure, unit="percent")
-    return labelled[[*PLACE, "mean", "std", "n", *UNFINISHED, "measure", "unit", *SETTINGS]]
+    return labelled[[*PLACE, "mean", "std", "n", *UNFINISHED, "measure", "unit", *SCHEDULE, *SETTINGS]]
 
 
 def as_records(cells: "DataFrame") -> list[dict[str, Any]]:

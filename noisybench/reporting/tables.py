@@ -10,8 +10,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from noisybench.config import Config
+from noisybench.errors import UnknownName
 from noisybench.registry import Registry
-from noisybench.reporting.statistics import SETTINGS, UNFINISHED, as_records, rank, summarise
+from noisybench.reporting.statistics import SCHEDULE, SETTINGS, UNFINISHED, as_records, rank, summarise
 from noisybench.reporting.wording import listing
 
 if TYPE_CHECKING:
@@ -134,13 +136,24 @@ def _columns(cells: "DataFrame") -> list[Column]:
 
 
 def _title(dataset: str, settings: Record, differing: Sequence[str]) -> str:
-    """The data set, model, epochs and images; of the other settings, those that tell blocks apart.
+    """The data set, model, epochs and images (with those that validate); of the other settings, those
+    that tell blocks apart or are not what the data set's protocol says.
 
     The latter are written as --where takes them.
     """
     images = f"{settings['train_size']:,}" if settings["train_size"] else "all"
     title = f"{dataset}: {settings['model']}, {settings['epochs']} epochs, {images} images"
-    others = [name for name in differing if name not in ("model", "epochs", "train_size")]
+    said = ("model", "epochs", "train_size")
+    try:
+        usual = Config.create(dataset=dataset, **{name: settings[name] for name in said}).row()
+    except UnknownName:
+        # The store may come from a noisybench that knows more.
+        usual = dict(settings)
+    others = [
+        name
+        for name in SETTINGS
+        if name not in said and settings[name] and (name in differing or settings[name] != usual[name])
+    ]
     return "; ".join([title, *(f"{name}={_value(settings[name])}" for name in others)])
 
 
@@ -149,17 +162,20 @@ def _value(value: Any) -> str:
 
 
 def _rows(records: Sequence[Record], usual_n: int) -> dict[str, dict[Column, Cell]]:
-    """The cells of a block, by loss and column."""
-    means: dict[Column, list[float]] = {}
+    """The cells of a block, by method and column."""
+    of_column: dict[Column, list[Record]] = {}
     for record in records:
-        if record["n"]:
-            means.setdefault(_column(record), []).append(record["mean"])
-    bold_from = {column: _bold_from(values) for column, values in means.items()}
+        of_column.setdefault(_column(record), []).append(record)
+    best = [record for column in of_column.values() for record in _best(column)]
+    schedules = {(record["loss"], *(record[s] for s in SCHEDULE)) for record in records}
+    several = {loss for loss, *_ in schedules if [other for other, *_ in schedules].count(loss) > 1}
     rows: dict[str, dict[Column, Cell]] = {}
     for record in records:
-        column = _column(record)
-        best = record["n"] > 0 and round(record["mean"], TIED) >= bold_from[column]
-        rows.setdefault(record["loss"], {})[column] = Cell(_text(record, usual_n), best)
+        method = record["loss"]
+        if method in several:
+            method += f", pruned from {record['prune_from']} every {record['prune_every']}"
+        cell = Cell(_text(record, usual_n), any(record is other for other in best))
+        rows.setdefault(method, {})[_column(record)] = cell
     return rows
 
 
@@ -167,12 +183,18 @@ def _column(record: Record) -> Column:
     return Column(record["noise"], record["rate"])
 
 
-def _bold_from(means: Sequence[float]) -> float:
-    """The second highest mean: what equals it is among the best two, so a tie makes them three.
+def _best(column: Sequence[Record]) -> list[Record]:
+    """The best two of a column, and what ties with the second; of two methods, none.
 
-    Of two losses, both would be: a column with fewer than three marks none.
+    A mean over fewer seeds than others have does not compete: it would win by luck more often.
     """
-    return sorted((round(mean, TIED) for mean in means), reverse=True)[1] if len(means) > 2 else float("inf")
+    most = max(record["n"] for record in column)
+    competing = [record for record in column if record["n"] == most > 0]
+    if len(competing) < 3:
+        return []
+    means = {id(record): round(record["mean"], TIED) for record in competing}
+    second = sorted(means.values())[-2]
+    return [record for record in competing if means[id(record)] >= second]
 
 
 def _text(record: Record, usual_n: int) -> str:
@@ -186,10 +208,24 @@ def _text(record: Record, usual_n: int) -> str:
 
 
 def _notes(runs: "DataFrame") -> list[str]:
-    """Which runs are in no average, and why."""
+    """What the numbers alone do not tell: which runs are in no average, whose pruning came to nothing,
+    and which were not the first of their kind."""
     unfinished = [
         f"{len(ids)} {status} ({listing(ids)})"
         for status in UNFINISHED
         if (ids := sorted(runs["id"][runs["status"].eq(status)]))
     ]
-    return [f"Not in the averages: {', '.join(unfinished)}."] if unfinished else []
+    notes = [f"Not in the averages: {', '.join(unfinished)}."] if unfinished else []
+    completed = runs[runs["status"].eq("completed")]
+    pruning = completed[completed["prune_from"].notna()]
+    for loss, group in pruning.groupby("loss"):
+        early = int((group["best_epoch"] <= group["prune_from"]).sum())
+        if early:
+            notes.append(
+                f"{early} of {len(group)} runs of {loss} were best before their first pruning: their"
+                " accuracies are those of the loss without it."
+            )
+    again = completed["id"][completed["attempt"] > 1]
+    if len(again):
+        notes.append(f"Trained more than once, with --force: {listing(sorted(again))}.")
+    return notes

@@ -17,7 +17,9 @@ def render(table: Table, width: int | None) -> str:
     where there is no terminal: lines are as long as they are, and the best have a star.
     """
     star = "" if width else "*"
-    marked = f" Best two of a column {'marked *' if star else 'in bold'}." if table.marks_best else ""
+    marked = (
+        f" Best two of a column, with ties, {'marked *' if star else 'in bold'}." if table.marks_best else ""
+    )
     parts = [_fill(table.caption + marked, width)]
     for block in table.blocks:
         pieces = [_piece(block, columns, star) for columns in _fitting(block, width, star)]

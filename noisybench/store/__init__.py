@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sqlite_utils import Database
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result
-from noisybench.errors import InvalidValue, RunBusy, StoreError, UnknownName
+from noisybench.errors import InvalidValue, RunBusy, StoreError
 from noisybench.store.schema import migrate
 
 if TYPE_CHECKING:
@@ -47,9 +47,14 @@ class Store:
         try:
             db = Database(sqlite3.connect(path, timeout=30))
             migrate(db)
+            store = cls(path, db)
+            store._end_dead_runs()
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path} cannot be opened as a store of runs: {error}.") from None
-        return cls(path, db)
+            raise StoreError(
+                f"{path} cannot be opened as a store of runs: {error}. It must be a file of noisybench,"
+                " or none yet, in a folder that can be written to."
+            ) from None
+        return store
 
     # Writing
 
@@ -115,6 +120,13 @@ class Store:
                 self._forget(run)
             shutil.rmtree(self.folder(run), ignore_errors=True)
 
+    def _end_dead_runs(self) -> None:
+        """Mark as interrupted the runs of processes that were killed on this machine."""
+        here = socket.gethostname()
+        for row in self._query("SELECT id, status, host, pid FROM runs WHERE status = 'running'"):
+            if row["host"] == here and not _is_running(row["pid"]):
+                self.end(row["id"], "interrupted", f"process {row['pid']} was killed")
+
     def _end(self, run: str, status: str, values: Mapping[str, Any]) -> None:
         row = {"status": status, "ended": _now(), **values}
         with self._transaction():
@@ -161,12 +173,15 @@ class Store:
         return rows[0] if rows else None
 
     def find(self, run: str) -> Row:
-        """The run whose id is `run` or begins with it.  Raises UnknownName or InvalidValue."""
+        """The run whose id is `run` or begins with it.  Raises StoreError or InvalidValue."""
         rows = self._query("SELECT * FROM runs WHERE id = ?", [run]) or self._query(
             "SELECT * FROM runs WHERE substr(id, 1, ?) = ?", [len(run), run]
         )
         if not rows or not run:
-            raise UnknownName("run", run, [row["id"] for row in self.runs()[:5]])
+            newest = ", ".join(row["id"] for row in self.runs()[:3]) or "none"
+            raise StoreError(
+                f"No run is called '{run}'. `noisybench runs list` lists them all; the newest: {newest}."
+            )
         if len(rows) > 1:
             matches = ", ".join(row["id"] for row in rows[:5])
             raise InvalidValue(f"'{run}' begins the id of {len(rows)} runs: {matches}. Give more of it.")
@@ -207,10 +222,17 @@ def _busy(row: Mapping[str, Any]) -> RunBusy:
 
 def _is_alive(row: Mapping[str, Any], host: str) -> bool:
     """Whether the process of a running run still exists; only this machine's can be asked."""
-    if row["status"] != "running" or row["host"] != host or row["pid"] == os.getpid():
-        return False
+    return (
+        row["status"] == "running"
+        and row["host"] == host
+        and row["pid"] != os.getpid()
+        and _is_running(row["pid"])
+    )
+
+
+def _is_running(pid: int) -> bool:
     try:
-        os.kill(row["pid"], 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

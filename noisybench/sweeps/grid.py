@@ -55,12 +55,14 @@ def read(path: Path) -> Experiment:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not YAML: {error}") from None
-    if not isinstance(content, dict) or set(content) - set(KEYS) or not content.get("grid"):
+    if isinstance(content, dict) and (unknown := sorted(map(str, set(content) - set(KEYS)))):
+        raise DataError(f"{path}: {UnknownName('key of an experiment', unknown[0], KEYS)}")
+    if not isinstance(content, dict) or not content.get("grid"):
         raise DataError(
             f"{path}: an experiment has the keys {', '.join(KEYS)}, and a grid that is not empty."
         )

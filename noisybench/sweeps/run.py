@@ -91,17 +91,22 @@ def run(
         store.complete(name, training.result())
     except (RuntimeError, ValueError) as error:
         # What torch raises where a network, a batch and a device do not go together.
-        store.end(name, "failed", str(error))
+        _end(store, name, display, error)
         raise RunFailed(f"Run {name} failed: {error}") from error
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "interrupted"
-        # Where even this cannot be written, the error itself is what the user must see.
-        with suppress(StoreError):
-            store.end(name, status, str(error) or type(error).__name__)
+        _end(store, name, display, error)
         raise
-    finally:
-        display.end()
+    display.end("")
     return store.find(name)
+
+
+def _end(store: Store, name: str, display: Display, error: BaseException) -> None:
+    """Say in the store and on the screen how a run ended."""
+    reason = str(error) or type(error).__name__
+    display.end(reason)
+    # Where even this cannot be written, the error itself is what the user must see.
+    with suppress(StoreError):
+        store.end(name, "failed" if isinstance(error, Exception) else "interrupted", reason)
 
 
 def _provenance(device: "torch.device", labels: str) -> Provenance:

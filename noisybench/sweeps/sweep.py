@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from noisybench import datasets
 from noisybench.config import Config
-from noisybench.errors import InvalidValue, RunBusy, RunFailed
+from noisybench.errors import InputError, InvalidValue, RunBusy, RunFailed
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.display import Display
@@ -49,4 +49,6 @@ def sweep(
             failed.append(store.newest(config.identity))
         except RunBusy:
             continue
+        except InputError as error:
+            raise InvalidValue(f"{config.loss} on {config.dataset}, seed {config.seed}: {error}") from None
     return failed

@@ -1,0 +1,69 @@
+"""The live display of runs on a terminal."""
+
+from collections.abc import Iterable
+
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from noisybench.cli.progress import describe, measures
+from noisybench.config import Config, Epoch, Pruning
+from noisybench.sweeps.display import Display
+
+
+class Bars(Progress):
+    """Bars with time taken and time left, and below them what the run is and what it measures: on
+    lines of their own, so that a narrow terminal cuts words and not the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.below: list[str] = []
+        super().__init__(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for line in self.below:
+            yield Text(line, no_wrap=True, overflow="ellipsis")
+
+
+class Live(Display):
+    """Bars that are redrawn in place; the prunings of a single run stay on the screen above them."""
+
+    def __init__(self, bars: Bars, runs: int) -> None:
+        self.bars = bars
+        self.overall = bars.add_task("runs", total=runs) if runs > 1 else None
+        self.current = bars.add_task("epochs", total=None)
+
+    def start(self, config: Config) -> None:
+        self.bars.below = [describe(config)]
+        self.bars.reset(self.current, total=config.epochs)
+
+    def show(self, event: Epoch | Pruning) -> None:
+        if isinstance(event, Epoch):
+            self.bars.below[1:] = [measures(event)]
+            self.bars.update(self.current, completed=event.epoch)
+        elif self.overall is None:
+            self.bars.console.print(f"epoch {event.epoch}: {measures(event)}", markup=False)
+
+    def end(self, failure: str) -> None:
+        if failure and self.overall is not None:
+            self.bars.console.print(f"{self.bars.below[0]}: FAILED: {failure}", markup=False, style="red")
+        if self.overall is not None:
+            self.bars.advance(self.overall)
