@@ -43,8 +43,9 @@ __all__ = ["Dataset", "Prepared", "add", "by", "data_home", "identify", "listing
         "lr": 0.1,
         "milestones": (8, 14),
         "augment": "none",
-        "prune_from": 5,
-        "prune_every": 3,
+        # As in the paper, from the first milestone on.
+        "prune_from": 8,
+        "prune_every": 2,
     },
     embedded=True,
 )
