@@ -51,3 +51,14 @@ def test_predicting_with_another_state_leaves_the_network_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     model.load_state_dict(other)
     torch.testing.assert_close(predict(model, images), of_other)
+
+
+def test_a_prediction_does_not_depend_on_the_other_images() -> None:
+    """Batch norm must be in evaluation mode, also right after training."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(12), torch.nn.Linear(12, 3)).train()
+    pixels = torch.randint(0, 256, (5, 2, 2, 3), dtype=torch.uint8)
+    cpu = torch.device("cpu")
+    together = predict(model, Images(pixels, torch.zeros(2, 2, 3), cpu))
+    alone = predict(model.train(), Images(pixels[:2], torch.zeros(2, 2, 3), cpu))
+    torch.testing.assert_close(together[:2], alone)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from noisybench import datasets
-from noisybench.batches import epoch_steps
+from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config, Epoch, Pruning
 from noisybench.corruption import noisy_labels
 from noisybench.errors import RunFailed
@@ -14,7 +14,7 @@ from noisybench.losses import cce, lq
 from noisybench.split import split
 from noisybench.training.checkpoints import Checkpoint
 from noisybench.training.evaluation import accuracy, predict
-from noisybench.training.loop import Training, build_model
+from noisybench.training.loop import Sums, Training, build_model
 
 CPU = torch.device("cpu")
 
@@ -136,10 +136,20 @@ def test_pruning_follows_algorithm_1() -> None:
     subject = training(
         loss=f"trunc-lq(q=0, k={k})", epochs=9, prune_from=3, prune_every=2, lr=0.1, augment="flip-crop"
     )
+    trained_on: list[int] = []
+    take_step = subject._step
+
+    def watched(step: Step, sums: Sums) -> None:
+        trained_on.extend(step.rows.tolist())
+        take_step(step, sums)
+
+    subject._step = watched  # type: ignore[method-assign]
     best, best_accuracy, rows, seen = {}, -1.0, np.arange(360), []
     for event in subject.run():
         if isinstance(event, Epoch):
-            assert event.n_kept == len(rows), "training runs over the kept samples only"
+            assert event.n_kept == len(rows)
+            assert set(trained_on) <= set(rows), "training runs over the kept samples only"
+            trained_on.clear()
             if event.val_accuracy > best_accuracy:
                 best_accuracy, best_epoch = event.val_accuracy, event.epoch
                 best = {name: value.clone() for name, value in subject.model.state_dict().items()}

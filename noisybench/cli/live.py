@@ -62,8 +62,8 @@ class Live(Display):
         elif self.overall is None:
             self.bars.console.print(f"epoch {event.epoch}: {measures(event)}", markup=False)
 
-    def end(self, failure: str) -> None:
+    def end(self, failure: str = "") -> None:
         if failure and self.overall is not None:
-            self.bars.console.print(f"{self.bars.below[0]}: FAILED: {failure}", markup=False, style="red")
+            self.bars.console.print(f"{self.bars.below[0]}: {failure}", markup=False, style="red")
         if self.overall is not None:
             self.bars.advance(self.overall)

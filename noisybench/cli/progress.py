@@ -72,11 +72,11 @@ class Lines(Display):
         count = f"{event.epoch}/{self.config.epochs}"
         self._print(f"  epoch {count}  {measures(event)}  lr {event.lr:g}  {left:.0f}s left")
 
-    def end(self, failure: str) -> None:
+    def end(self, failure: str = "") -> None:
         if self.runs == 1 or self.config is None:
             return
         measured = "" if self.last is None else f"{measures(self.last)}  {self.seconds:.1f}s"
-        self._print(f"{describe(self.config)}: {f'FAILED: {failure}' if failure else measured}")
+        self._print(f"{describe(self.config)}: {failure or measured}")
 
     def _print(self, text: str) -> None:
         count = f"[{self.count}/{self.runs}] " if self.runs > 1 else ""

@@ -12,5 +12,5 @@ class Display:
     def show(self, event: Epoch | Pruning) -> None:
         """An epoch or a pruning has ended."""
 
-    def end(self, failure: str) -> None:
-        """The run has ended: well, or by a failure in these words."""
+    def end(self, failure: str = "") -> None:
+        """The run has ended: well, or, in these words, not."""

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,17 +28,13 @@ if TYPE_CHECKING:
     from noisybench.datasets import Dataset
 
 
-@dataclass
+@dataclass(frozen=True)
 class Data:
-    """The data of one run: the set, its division, and the noise."""
+    """The data of one run: the set, its division, and the transition matrix of its noise."""
 
     dataset: "Dataset"
     split: Split
     transition: NDArray[np.float64]
-    labels_sha256: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.labels_sha256 = labels_sha256(self.split.given)
 
 
 def run_data(config: Config, inputs: Inputs) -> Data:
@@ -74,13 +70,13 @@ def run(
     done = store.completed(config.identity)
     if done is not None and not force:
         return done
-    display.start(config)
     data = run_data(config, inputs)
 
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.loop import Training
 
-    name = store.begin(config, _provenance(device, data.labels_sha256))
+    name = store.begin(config, _provenance(device, labels_sha256(data.split.given)))
+    display.start(config)
     try:
         training = Training(config, data.dataset, data.split, data.transition, device)
         for event in training.run():
@@ -96,17 +92,18 @@ def run(
     except BaseException as error:
         _end(store, name, display, error)
         raise
-    display.end("")
+    display.end()
     return store.find(name)
 
 
 def _end(store: Store, name: str, display: Display, error: BaseException) -> None:
     """Say in the store and on the screen how a run ended."""
+    status = "failed" if isinstance(error, Exception) else "interrupted"
     reason = str(error) or type(error).__name__
-    display.end(reason)
+    display.end(f"{status}: {reason}")
     # Where even this cannot be written, the error itself is what the user must see.
     with suppress(StoreError):
-        store.end(name, "failed" if isinstance(error, Exception) else "interrupted", reason)
+        store.end(name, status, reason)
 
 
 def _provenance(device: "torch.device", labels: str) -> Provenance:
