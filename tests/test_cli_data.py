@@ -39,7 +39,7 @@ def output_of(*arguments: str) -> str:
 
 def test_a_partial_set_is_added_listed_and_verified_as_not_canonical(tree: Path) -> None:
     added = output_of("add", "cifar10", "--from", str(tree))
-    assert "10 training and 10 test images" in added and "not canonical" in added
+    assert "10 training and 10 test images" in added and "not the canonical 50,000 and 10,000" in added
     verified = json.loads(output_of("verify", "cifar10", "--json"))
     assert verified["canonical"] is False and verified["identity"] in added
     assert verified["canonical_fingerprint"] == DATASETS["cifar10"].about["fingerprint"]
@@ -47,6 +47,18 @@ def test_a_partial_set_is_added_listed_and_verified_as_not_canonical(tree: Path)
     row = next(line for line in output_of("list").splitlines() if line.startswith("cifar10  "))
     assert row.split()[1:] == ["not", "canonical", "10", "10", "32×32×3", "10", "0.1"]
     assert f"cifar10 came from {tree}" in output_of("list").splitlines()
+
+
+def test_taking_the_place_of_a_canonical_set_is_said(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def add() -> str:
+        return CliRunner().invoke(data.app, ["add", "cifar10", "--from", str(tree)]).stderr
+
+    assert "takes the place" not in add()
+    content = json.loads(output_of("verify", "cifar10", "--json"))["fingerprint"]
+    monkeypatch.setitem(DATASETS["cifar10"].about, "fingerprint", content)  # type: ignore[arg-type]
+    assert "takes the place" not in add()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tree / "train" / "cat" / "1.png")
+    assert "takes the place of the canonical cifar10" in add()
 
 
 def test_canonical_digits_are_verified_and_listed() -> None:

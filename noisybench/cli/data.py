@@ -31,8 +31,11 @@ def add(
     ] = None,
 ) -> None:
     """Prepare a data set once, so that runs load it at once."""
+    (before,) = [row for row in datasets.listing() if row["name"] == DATASETS[name].name]
     with console(stderr=True).status(f"Preparing {name} …"):
         prepared = datasets.add(name, source)
+    if before["canonical"] and not prepared.canonical:
+        warn(f"This takes the place of the canonical {name}; `data add` from the full files brings it back.")
     say(
         f"{prepared.name}: {prepared.n_train:,} training and {prepared.n_test:,} test images,"
         f" {_canonical_in_words(prepared)}.",
@@ -95,7 +98,8 @@ def verify(name: Name, json: Json = False) -> None:
 def _canonical_in_words(prepared: datasets.Prepared) -> str:
     if prepared.canonical:
         return "canonical"
-    return f"not canonical: runs on it are recorded as {prepared.identity}"
+    n_train, n_test = DATASETS[prepared.name].about["counts"]
+    return f"not the canonical {n_train:,} and {n_test:,}: runs on it are recorded as {prepared.identity}"
 
 
 def _prepared_in_words(row: dict[str, Any]) -> str:
