@@ -222,8 +222,8 @@ def _notes(runs: "DataFrame") -> list[str]:
         early = int((group["best_epoch"] <= group["prune_from"]).sum())
         if early:
             notes.append(
-                f"{early} of {len(group)} runs of {loss} were best before their first pruning: their"
-                " accuracies are those of the loss without it."
+                f"{early} of {len(group)} runs of {loss} were best before their first pruning: those"
+                " accuracies are of networks that no pruning has touched."
             )
     again = completed["id"][completed["attempt"] > 1]
     if len(again):
