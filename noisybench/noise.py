@@ -53,7 +53,12 @@ def read_map(text: str) -> str:
     for source in sources:
         if sources.count(source) > 1:
             raise InvalidValue(f"map is '{text}', but a class has one target, and {source} has several.")
-    return " ".join(sorted(f"{source}>{target}" for source, target in pairs))
+    canonical = " ".join(sorted(f"{source}>{target}" for source, target in pairs))
+    if sorted(_inline_pairs(ARROW.sub(">", canonical))) != sorted(pairs):
+        raise InvalidValue(
+            f"map is '{text}', and a name in it reads like an arrow: give that class's number."
+        )
+    return canonical
 
 
 def _inline_pairs(text: str) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from noisybench.corruption import transition_matrix
@@ -173,7 +173,9 @@ def test_an_unknown_class_is_refused() -> None:
         transition_matrix("class-dependent(map='a-b>0')", 0.1, ["a b", "a-b"], {})
 
 
-@given(text=st.text() | st.text("abc>-,→ \n0", max_size=12))
+@example(text="=→0")
+@example(text="a-→0")
+@given(text=st.text() | st.text("abc>-=,→ \n0", max_size=12))
 def test_any_text_is_a_map_or_is_refused(text: str) -> None:
     try:
         canonical = read_map(text)
