@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from commands import as_json
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -21,3 +23,9 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "runs.db"
     monkeypatch.setenv("NOISYBENCH_DB", str(path))
     return path
+
+
+@pytest.fixture
+def trained(database: Path) -> dict[str, Any]:
+    run: dict[str, Any] = as_json("train", "--loss", "lq", "--epochs", 12, "--quiet")
+    return run

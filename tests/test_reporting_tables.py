@@ -1,0 +1,185 @@
+"""What a table says: its blocks, titles, cells, marks and notes."""
+
+import pytest
+from test_reporting import OTHER, UNIFORM_40, best, run, table, texts
+
+from noisybench.config import declared_fields
+from noisybench.reporting.statistics import SCHEDULE, SETTINGS
+from noisybench.reporting.tables import Column
+
+
+def test_one_block_per_data_set_losses_and_noises_in_the_order_of_the_registries() -> None:
+    made = table(
+        run(0.1, dataset="unheard-of"),
+        run(0.1, dataset="digits", loss="zzz", noise="class-dependent", rate=0.1),
+        run(0.1, dataset="digits", loss="trunc-lq(q=0.7, k=0.5)", rate=0.8),
+        run(0.1, dataset="digits", loss="lq(q=0.7)", rate=0.2),
+        run(0.1, dataset="digits", loss="lq(q=0.5)", rate=0.2),
+        run(0.1, dataset="digits", loss="mae", rate=0.2),
+    )
+    assert [block.title.partition(":")[0] for block in made.blocks] == ["digits", "unheard-of"]
+    digits = made.blocks[0]
+    assert list(digits.rows) == ["mae", "lq(q=0.5)", "lq(q=0.7)", "trunc-lq(q=0.7, k=0.5)", "zzz"]
+    assert digits.columns == [
+        Column("uniform", 0.2),
+        Column("uniform", 0.8),
+        Column("class-dependent", 0.1),
+    ]
+    assert made.columns == [
+        Column("uniform", 0.2),
+        UNIFORM_40,
+        Column("uniform", 0.8),
+        Column("class-dependent", 0.1),
+    ]
+
+
+def test_a_title_states_the_setting_and_what_tells_blocks_apart() -> None:
+    made = table(run(0.5), run(0.5, train_size=6000), run(0.5, train_size=6000, lr=0.2, draws="exact"))
+    assert [block.title for block in made.blocks] == [
+        "digits: cnn6, 10 epochs, 6,000 images; draws=exact; lr=0.2",
+        "digits: cnn6, 10 epochs, 6,000 images; draws=independent; lr=0.1",
+        "digits: cnn6, 10 epochs, all images; draws=independent; lr=0.1",
+    ]
+
+
+def test_a_title_states_what_is_not_the_protocol_of_the_data_set() -> None:
+    odd = {"lr": 0.02, "validation": 0.3}
+    made = table(run(0.5, **odd), run(0.5, loss="mae", **odd))
+    assert made.blocks[0].title == "digits: cnn6, 10 epochs, all images; validation=0.3; lr=0.02"
+    assert table(run(0.5)).blocks[0].title == "digits: cnn6, 10 epochs, all images"
+    assert table(run(0.5, dataset="unheard-of")).blocks[0].title == "unheard-of: cnn6, 10 epochs, all images"
+
+
+def test_losses_that_do_and_do_not_prune_stand_in_one_block() -> None:
+    lq, trunc = (
+        {"loss": "lq(q=0.7)", "prune_from": None, "prune_every": None},
+        {"loss": "trunc-lq(q=0.7, k=0.5)"},
+    )
+    made = table(run(0.5, **lq), run(0.6, **trunc), run(0.7, **{**trunc, "prune_from": 6}))
+    assert texts(made) == {
+        "lq(q=0.7)": "50.00",
+        "trunc-lq(q=0.7, k=0.5), pruned from 4 every 1": "60.00",
+        "trunc-lq(q=0.7, k=0.5), pruned from 6 every 1": "70.00",
+    }
+
+
+def test_a_note_says_whose_pruning_came_to_nothing() -> None:
+    trunc = "trunc-lq(q=0.7, k=0.5)"
+    rows = [{**run(0.5, loss=trunc, seed=s), "best_epoch": epoch} for s, epoch in enumerate((4, 5, 3))]
+    (note,) = table(*rows).notes
+    assert note.startswith(f"2 of 3 runs of {trunc} were best before their first pruning")
+    assert table(rows[1]).notes == []
+
+
+def test_a_note_says_what_was_trained_again() -> None:
+    again = {**run(0.5, seed=1), "id": "abc-2", "attempt": 2}
+    assert table(run(0.5), again).notes == ["Trained more than once, with --force: abc-2."]
+
+
+def test_a_mean_over_fewer_seeds_does_not_compete_for_best() -> None:
+    rows = [
+        run(0.5 + s / 100 + i / 10, loss=loss, seed=s)
+        for i, loss in enumerate(("cce", "mae", "unhinged"))
+        for s in (0, 1)
+    ]
+    assert best(table(*rows, run(0.99, loss="lq(q=0.7)"))) == {"mae", "unhinged"}
+
+
+def test_the_usual_n_is_in_the_caption_and_another_in_its_cell() -> None:
+    three = [run(0.5, loss=loss, seed=s) for loss in ("cce", "mae") for s in range(3)]
+    assert "n = 3." in table(*three).caption
+    made = table(*three, run(0.7, loss="lq(q=0.7)"), *(run(0.6, loss="unhinged", seed=s) for s in range(2)))
+    assert "n = 3 unless a cell says otherwise." in made.caption
+    assert texts(made) == {
+        "cce": "50.00 ± 0.00",
+        "mae": "50.00 ± 0.00",
+        "unhinged": "60.00 ± 0.00 (n=2)",
+        "lq(q=0.7)": "70.00 (n=1)",
+    }
+
+
+def test_of_two_equally_common_n_the_larger_is_the_usual_one() -> None:
+    made = table(*(run(0.5, seed=s) for s in range(2)), *(run(0.5, loss="mae", seed=s) for s in range(3)))
+    assert texts(made) == {"cce": "50.00 ± 0.00 (n=2)", "mae": "50.00 ± 0.00"}
+
+
+def test_one_run_shows_no_deviation() -> None:
+    made = table(run(0.5))
+    assert texts(made) == {"cce": "50.00"}
+    assert "±" not in made.caption and "n = 1" in made.caption
+
+
+def test_runs_without_a_result_are_shown_for_what_they_are() -> None:
+    made = table(
+        run(0.5, loss="cce"),
+        run(status="failed", loss="cce", seed=1),
+        run(status="failed", loss="mae"),
+        run(status="running", loss="mae", seed=1),
+        run(status="interrupted", loss="lq(q=0.7)"),
+        run(status="running", loss="lq(q=0.7)", seed=1),
+        run(status="running", loss="unhinged"),
+        run(0.5, loss="unhinged", rate=0.6),
+    )
+    assert texts(made) == {
+        "cce": "50.00",
+        "mae": "failed",
+        "unhinged": "running",
+        "lq(q=0.7)": "interrupted",
+    }
+    assert texts(made, Column("uniform", 0.6))["cce"] == "–"
+    (note,) = made.notes
+    ids = sorted([run(loss="cce", seed=1)["id"], run(loss="mae")["id"]])
+    assert f"2 failed ({', '.join(ids)}), 1 interrupted (" in note and ", 3 running (" in note
+
+
+def test_a_store_where_nothing_has_completed() -> None:
+    made = table(run(status="failed"))
+    assert texts(made) == {"cce": "failed"} and "no run has completed" in made.caption
+
+
+def test_a_long_list_of_runs_is_cut() -> None:
+    (note,) = table(*(run(status="failed", seed=s) for s in range(30))).notes
+    assert note.count(",") == 9 and "and 20 more" in note
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ({"cce": 0.5, "mae": 0.7, "unhinged": 0.6}, {"mae", "unhinged"}),
+        # 70.001 and 70.002 round to the same text: the unrounded mean decides.
+        ({"cce": 0.9, "mae": 0.70001, "unhinged": 0.70002}, {"cce", "unhinged"}),
+        ({"cce": 0.9, "mae": 0.7, "unhinged": 0.7, "lq(q=0.7)": 0.1}, {"cce", "mae", "unhinged"}),
+        ({"cce": 0.7, "mae": 0.7, "unhinged": 0.6}, {"cce", "mae"}),
+        # Both of two, or one of one, would mark what needs no mark.
+        ({"cce": 0.5, "mae": 0.7}, set()),
+        ({"cce": 0.5}, set()),
+    ],
+)
+def test_the_best_two_of_a_column(accuracies: dict[str, float], expected: set[str]) -> None:
+    made = table(*(run(accuracy, loss=loss) for loss, accuracy in accuracies.items()))
+    assert best(made) == expected
+    assert made.marks_best == bool(expected)
+
+
+def test_means_that_differ_by_rounding_error_are_tied() -> None:
+    right = {"cce": (2, 5), "mae": (1, 6), "unhinged": (9, 9), "lq(q=0.7)": (0, 0)}
+    rows = [run(n / 360, loss=loss, seed=s) for loss, pair in right.items() for s, n in enumerate(pair)]
+    made = table(*rows)
+    assert made.cells["mean"].iloc[0] != made.cells["mean"].iloc[1]
+    assert best(made) == {"cce", "mae", "unhinged"}
+
+
+def test_the_best_are_of_a_data_set_and_setting() -> None:
+    weak = [run(a, loss=loss) for loss, a in {"cce": 0.1, "mae": 0.2, "unhinged": 0.3}.items()]
+    strong = [run(0.9, loss=loss, dataset="cifar10") for loss in ("cce", "mae", "unhinged")]
+    assert best(table(*weak, *strong)) == {"mae", "unhinged"}
+
+
+def test_a_run_that_failed_is_not_among_the_best() -> None:
+    made = table(run(0.5), run(0.6, loss="mae"), run(status="failed", loss="unhinged"))
+    assert best(made) == set()
+
+
+def test_settings_are_all_fields_but_place_and_seed() -> None:
+    assert {*SETTINGS, *SCHEDULE} == set(declared_fields()) - {"dataset", "loss", "noise", "rate", "seed"}
+    assert {*SETTINGS, *SCHEDULE} == set(OTHER)
