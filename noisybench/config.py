@@ -184,6 +184,8 @@ def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> di
 class Epoch:
     """What one epoch measured.  Accuracies are fractions from 0 to 1.
 
+    clean_val_accuracy: on the validation images with their true labels, which decides nothing; None in
+    runs of noisybench 0.1.
     softmax_correct, softmax_wrong: mean softmax of the given label over the correctly and over the
     wrongly labelled training samples (Figure 1c), gathered from the epoch's own training batches: of
     the samples that are kept, augmented, while the weights move.  None where there was no such sample.
@@ -193,6 +195,7 @@ class Epoch:
     train_loss: float
     val_loss: float
     val_accuracy: float
+    clean_val_accuracy: float | None
     test_accuracy: float
     lr: float
     n_kept: int

@@ -30,6 +30,7 @@ EPOCH = Epoch(
     train_loss=1.5,
     val_loss=1.25,
     val_accuracy=0.5,
+    clean_val_accuracy=0.6,
     test_accuracy=0.625,
     lr=0.01,
     n_kept=9,

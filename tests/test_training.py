@@ -97,6 +97,8 @@ def test_what_an_epoch_measures() -> None:
     val_logits = predict(done.model, done.val_images)
     assert epoch.val_loss == pytest.approx(cce(val_logits, done.val_given).mean().item(), rel=1e-5)
     assert epoch.val_accuracy == pytest.approx(accuracy(val_logits, done.val_given))
+    assert epoch.clean_val_accuracy == pytest.approx(accuracy(val_logits, done.val_true))
+    assert not torch.equal(done.val_given, done.val_true)
     assert epoch.test_accuracy == pytest.approx(
         accuracy(predict(done.model, done.test_images), done.test_labels)
     )

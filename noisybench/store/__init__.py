@@ -163,6 +163,14 @@ class Store:
 
         return pd.read_sql_query("SELECT * FROM results", self.db.conn)
 
+    def epochs(self) -> "pd.DataFrame":
+        """The epochs of the runs in `results`, in order: `run` is the run's id."""
+        import pandas as pd
+
+        return pd.read_sql_query(
+            "SELECT * FROM epochs WHERE run IN (SELECT id FROM results) ORDER BY run, epoch", self.db.conn
+        )
+
     def runs(self) -> list[Row]:
         """All attempts, the newest first."""
         return self._query("SELECT * FROM runs ORDER BY started DESC, id")

@@ -95,6 +95,7 @@ class Training:
         self.given = labels(split.given[split.train])
         self.wrong = self.given != labels(split.true[split.train])
         self.val_given = labels(split.given[split.validation])
+        self.val_true = labels(split.true[split.validation])
         self.test_labels = labels(dataset.test_labels)
 
         bound = LOSSES.bind(config.loss)
@@ -148,9 +149,8 @@ class Training:
         ):
             self._step(step, sums)
         train_loss, softmax_correct, softmax_wrong = sums.means()
-        val_loss, val_accuracy = loss_and_accuracy(
-            predict(self.model, self.val_images), self.val_given, self.loss
-        )
+        val_logits = predict(self.model, self.val_images)
+        val_loss, val_accuracy = loss_and_accuracy(val_logits, self.val_given, self.loss)
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise RunFailed(
                 f"The loss is no longer a finite number in epoch {number} (training {train_loss},"
@@ -161,6 +161,7 @@ class Training:
             train_loss=train_loss,
             val_loss=val_loss,
             val_accuracy=val_accuracy,
+            clean_val_accuracy=accuracy(val_logits, self.val_true),
             test_accuracy=accuracy(predict(self.model, self.test_images), self.test_labels),
             lr=lr,
             n_kept=len(self.kept_rows),
