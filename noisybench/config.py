@@ -7,7 +7,7 @@ column in the store and the grouping of the report come from that declaration.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
@@ -122,6 +122,12 @@ class Config:
     def from_row(cls, row: Mapping[str, Any]) -> "Config":
         """The inverse of `row`; other columns of `row` are ignored."""
         return cls(**{name: d.read(name, row[name]) for name, d in declared_fields().items()})
+
+
+def first_stage(config: Config) -> Config | None:
+    """The run whose network estimates what the loss of `config` needs, if it needs such a run."""
+    stage = LOSSES.bind(config.loss).entry.about.get("first_stage")
+    return None if stage is None else replace(config, loss=stage)
 
 
 @cache

@@ -118,6 +118,11 @@ def realised_transition(clean: Labels, noisy: Labels, n_classes: int) -> Matrix:
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
 
+def transition_error(estimated: Matrix, actual: Matrix) -> float:
+    """The total variation distance ½ Σ_j |T̂_ij - T_ij| of each row, averaged over the classes: 0 to 1."""
+    return float(np.abs(estimated - actual).sum(axis=1).mean() / 2)
+
+
 def labels_sha256(labels: Labels) -> str:
     """SHA-256 of the labels as little-endian int64, in hexadecimal."""
     return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()

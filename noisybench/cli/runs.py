@@ -1,5 +1,6 @@
 """`noisybench runs`: list, show and delete runs in the store."""
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,8 @@ app = typer.Typer(
 )
 
 COLUMNS = ("id", "status", "dataset", "noise", "rate", "loss", "seed", "test_accuracy", "started")
+# Rows of a matrix of more classes than this do not fit 80 columns.
+MATRIX_CLASSES = 10
 # On a narrow terminal these keep their width and the others wrap: an id is there to be copied.
 NARROW = ("id", "status", "rate", "seed")
 
@@ -51,7 +54,12 @@ def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None
 
     store = Store.open(db, create=False)
     row = store.find(run)
-    details = {table: store.details(table, row["id"]) for table in ("epochs", "prunings", "evaluations")}
+    details = {
+        table: store.details(table, row["id"])
+        for table in ("epochs", "prunings", "transitions", "evaluations")
+    }
+    for matrices in details["transitions"]:
+        matrices |= {name: json.loads(matrices[name]) for name in ("estimated", "actual")}
     if as_json:
         print_json({**row, "details": details})
         return
@@ -68,6 +76,8 @@ def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None
         say(f"  {epoch['epoch']:4}  {measures(_as(Epoch, epoch))}")
         if epoch["epoch"] in prunings:
             say(f"        {measures(_as(Pruning, prunings[epoch['epoch']]))}")
+    for matrices in details["transitions"]:
+        _show_transition(matrices)
     for evaluation in details["evaluations"]:
         say(
             f"Evaluation {evaluation['split']}: accuracy {evaluation['accuracy']:.2%},"
@@ -90,6 +100,26 @@ def delete(
         typer.confirm(f"Delete {', '.join(names)} from {db}, with the network files?", abort=True)
     store.delete(names)
     say(f"Deleted {', '.join(names)}.")
+
+
+def _show_transition(matrices: dict[str, Any]) -> None:
+    """The estimated transition matrix below the actual one, row by row, where they fit a line."""
+    import numpy as np
+
+    from noisybench.corruption import transition_error
+
+    actual, estimated = np.array(matrices["actual"]), np.array(matrices["estimated"])
+    say(
+        f"Transition matrix estimated by run {matrices['estimated_by']}: error"
+        f" {transition_error(estimated, actual):.4f} (total variation distance of a row, mean of classes)"
+    )
+    if len(actual) > MATRIX_CLASSES:
+        say("  Both matrices are in --json.")
+        return
+    say("  in % of the true class; above the actual matrix, below the estimated one")
+    for true, rows in enumerate(zip(actual, estimated, strict=True)):
+        for label, row in zip((f"{true} T", "  T̂"), rows, strict=True):
+            say(f"  {label:3} " + " ".join(f"{100 * share:5.1f}" for share in row))
 
 
 def _as(kind: type, row: dict[str, Any]) -> Any:

@@ -10,8 +10,8 @@ from noisybench.errors import RunFailed
 from noisybench.sweeps.grid import load, packaged
 
 if TYPE_CHECKING:
-    from noisybench.config import Config
     from noisybench.store import Row, Store
+    from noisybench.sweeps.sweep import Job
 
 
 def sweep(
@@ -34,16 +34,16 @@ def sweep(
 
     from noisybench.cli.report import print_table
     from noisybench.store import Store
-    from noisybench.sweeps.sweep import matching, prepared
+    from noisybench.sweeps.sweep import matching, plan, prepared
 
     store = Store.open(db)
     configs = prepared(matching(experiment.configs, where or []))
-    missing = [config for config in configs if force or store.completed(config.identity) is None]
+    jobs = plan(configs, store, force)
     if not quiet:
-        there = f", {len(configs) - len(missing)} in the store already" if len(missing) < len(configs) else ""
-        title = f"{experiment.name}: {experiment.about} ({len(configs)} runs{there})"
-        tell(title)
-    failed = _carry_out(missing, store, device, force, quiet) if missing else []
+        there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
+        already = f", {there} in the store already" if there else ""
+        tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
+    failed = _carry_out(jobs, store, device, quiet) if jobs else []
     results = store.results()
     print_table(results[results["identity"].isin({config.identity for config in configs})], experiment.table)
     for row in failed:
@@ -52,12 +52,12 @@ def sweep(
         raise RunFailed(f"{len(failed)} of {len(configs)} runs failed.")
 
 
-def _carry_out(configs: list["Config"], store: "Store", device: str, force: bool, quiet: bool) -> list["Row"]:
+def _carry_out(jobs: list["Job"], store: "Store", device: str, quiet: bool) -> list["Row"]:
     """Train with a progress display; the rows of the runs that failed."""
     from noisybench.cli.progress import progress
     from noisybench.sweeps.sweep import sweep as carry_out
     from noisybench.training.device import choose_device
 
     chosen = choose_device(device)
-    with progress(len(configs), quiet) as display:
-        return carry_out(configs, store, chosen, display, force)
+    with progress(len(jobs), quiet) as display:
+        return carry_out(jobs, store, chosen, display)

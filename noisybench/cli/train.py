@@ -45,6 +45,7 @@ def train(
     from noisybench.store import Store
     from noisybench.sweeps.inputs import Inputs, with_inputs
     from noisybench.sweeps.run import run
+    from noisybench.sweeps.sweep import plan
 
     files = Inputs(
         labels=None if labels is None else Manifest.read(labels),
@@ -59,18 +60,22 @@ def train(
     if warning:
         warn(warning)
     store = Store.open(db)
-    already = not force and store.completed(config.identity) is not None
-    try:
-        with progress(quiet=quiet or already) as display:
-            row = run(config, store, choose_device(device), display, inputs, force)
-    except RunFailed:
-        if as_json:
-            print_json(summary(store.newest(config.identity)))
-        raise
+    jobs = plan([config], store, force)
+    chosen = choose_device(device)
+    for job in jobs:
+        try:
+            with progress(quiet=quiet) as display:
+                run(job.config, store, chosen, display, inputs, job.again)
+        except RunFailed:
+            if as_json:
+                print_json(summary(store.newest(job.config.identity)))
+            raise
+    row = store.completed(config.identity)
+    assert row is not None
     if as_json:
         print_json(summary(row))
         return
-    if already:
+    if not jobs:
         tell(f"Run {row['id']} is in {db} already; --force trains it again.")
     show(row)
 

@@ -91,10 +91,19 @@ def forward_t(logits: "Tensor", target: "Tensor", *, transition: "Tensor") -> "T
     return -(log_f + log_t).logsumexp(dim=1)
 
 
+@LOSSES.register("forward-that", first_stage="cce")
+def forward_that(logits: "Tensor", target: "Tensor", *, transition: "Tensor") -> "Tensor":
+    """Forward correction with a matrix T̂ that the cce run of the same seed estimates (Patrini et al. 2017).
+
+    As a function it is `forward_t`.
+    """
+    return forward_t(logits, target, transition=transition)
+
+
 def __getattr__(name: str) -> Any:
     """The criterion class of the loss that names it, such as `LqLoss`."""
     for entry in LOSSES:
-        if entry.about["criterion"] == name:
+        if entry.about.get("criterion") == name:
             from noisybench.losses.criteria import criterion_class
 
             globals()[name] = criterion_class(entry)
@@ -103,4 +112,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *(entry.about["criterion"] for entry in LOSSES)]
+    return [*globals(), *(entry.about["criterion"] for entry in LOSSES if "criterion" in entry.about)]

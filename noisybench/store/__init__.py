@@ -1,19 +1,20 @@
 """The SQLite store of runs: migrate, add, query.
 
 Tables: `runs` (one row per attempt at a Config, with a column for each of its fields), `epochs`,
-`prunings`, `evaluations`.  Views for readers: `results` (the one row that counts for each Config:
-its newest completed attempt, else its newest) and `curves` (epochs with what their run was).
-Accuracies are fractions from 0 to 1, times are UTC in ISO 8601.  Networks lie in a folder beside
-the file, one folder a run.
+`prunings`, `evaluations`, and `transitions` (estimated and actual transition matrices, as JSON).
+Views for readers: `results` (the one row that counts for each Config: its newest completed attempt,
+else its newest) and `curves` (epochs with what their run was).  Accuracies are fractions from 0 to 1,
+times are UTC in ISO 8601.  Networks lie in a folder beside the file, one folder a run.
 """
 
+import json
 import os
 import shutil
 import socket
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
+Matrix = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimated transition matrix, (classes, classes), and the id of the run whose network made it."""
+
+    run: str
+    matrix: Matrix
 
 
 class Store:
@@ -100,6 +110,12 @@ class Store:
         with self._transaction():
             self._insert("evaluations", {"run": run, "split": split, **measures, "made": _now()})
 
+    def add_transition(self, run: str, estimate: Estimate, actual: Matrix) -> None:
+        """Store the transition matrix that was estimated for a run, and the actual one of its noise."""
+        matrices = {"estimated": json.dumps(estimate.matrix), "actual": json.dumps(actual)}
+        with self._transaction():
+            self._insert("transitions", {"run": run, "estimated_by": estimate.run, **matrices})
+
     def complete(self, run: str, result: Result) -> None:
         self._end(run, "completed", asdict(result))
 
@@ -151,7 +167,7 @@ class Store:
         self.db.conn.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({holes})", [*row.values()])
 
     def _forget(self, run: str) -> None:
-        for table in ("epochs", "prunings", "evaluations"):
+        for table in ("epochs", "prunings", "transitions", "evaluations"):
             self.db.conn.execute(f"DELETE FROM {table} WHERE run = ?", [run])
         self.db.conn.execute("DELETE FROM runs WHERE id = ?", [run])
 
@@ -179,6 +195,12 @@ class Store:
         """The run that counts for a config, if it has completed."""
         rows = self._query("SELECT * FROM results WHERE identity = ? AND status = 'completed'", [identity])
         return rows[0] if rows else None
+
+    def estimate(self, identity: str) -> Estimate | None:
+        """The transition matrix that the completed run of a config estimated, if there is one."""
+        row = self.completed(identity)
+        matrices = [] if row is None else self.details("transitions", row["id"])
+        return Estimate(matrices[0]["run"], json.loads(matrices[0]["estimated"])) if matrices else None
 
     def find(self, run: str) -> Row:
         """The run whose id is `run` or begins with it.  Raises StoreError or InvalidValue."""
@@ -209,7 +231,7 @@ class Store:
         ]
 
     def details(self, table: str, run: str) -> list[Row]:
-        """The rows of `epochs`, `prunings` or `evaluations` that belong to a run."""
+        """The rows of `epochs`, `prunings`, `transitions` or `evaluations` that belong to a run."""
         return self._query(f"SELECT * FROM {table} WHERE run = ? ORDER BY rowid", [run])
 
     def folder(self, run: str) -> Path:

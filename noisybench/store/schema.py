@@ -43,6 +43,7 @@ def tables() -> dict[str, tuple[Columns, tuple[str, ...]]]:
         "runs": ({**run, **config, **_columns(Result), **_columns(Provenance), **times}, ("id",)),
         "epochs": ({"run": str, **_columns(Epoch)}, ("run", "epoch")),
         "prunings": ({"run": str, **_columns(Pruning)}, ("run", "epoch")),
+        "transitions": ({"run": str, "estimated_by": str, "estimated": str, "actual": str}, ("run",)),
         "evaluations": ({"run": str, "split": str, **measures}, ("run", "split")),
     }
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 import noisybench
 from noisybench import datasets
-from noisybench.config import Config, Provenance
+from noisybench.config import Config, Provenance, first_stage
 from noisybench.corruption import labels_sha256, noisy_labels
 from noisybench.errors import InvalidValue, RunFailed, StoreError
 from noisybench.split import Split, split
-from noisybench.store import Row, Store
+from noisybench.store import Estimate, Row, Store
 from noisybench.sweeps.display import Display
 from noisybench.sweeps.inputs import Inputs
 
@@ -78,12 +78,19 @@ def run(
     name = store.begin(config, _provenance(device, labels_sha256(data.split.given)))
     display.start(config)
     try:
-        training = Training(config, data.dataset, data.split, data.transition, device)
+        stage = first_stage(config)
+        estimate = None if stage is None else _estimated(stage, store)
+        transition = data.transition if estimate is None else np.array(estimate.matrix)
+        training = Training(config, data.dataset, data.split, transition, device)
         for event in training.run():
             store.add(name, event)
             display.show(event)
         best = training.best
         Checkpoint.of(config, best.epoch, best.state, training.mean, data.split).write(store.folder(name))
+        own = training.estimated_transition()
+        estimate = estimate if own is None else Estimate(name, own.tolist())
+        if estimate is not None:
+            store.add_transition(name, estimate, data.transition.tolist())
         store.complete(name, training.result())
     except (RuntimeError, ValueError) as error:
         # What torch raises where a network, a batch and a device do not go together.
@@ -94,6 +101,14 @@ def run(
         raise
     display.end()
     return store.find(name)
+
+
+def _estimated(stage: Config, store: Store) -> Estimate:
+    """The matrix that the first stage of a run estimated.  Raises RunFailed if it did not complete."""
+    estimate = store.estimate(stage.identity)
+    if estimate is None:
+        raise RunFailed(f"The {stage.loss} run that estimates the transition matrix has not completed.")
+    return estimate
 
 
 def _end(store: Store, name: str, display: Display, error: BaseException) -> None:

@@ -1,11 +1,11 @@
-"""A sweep: all runs of an experiment, one after the other."""
+"""A sweep: which runs of an experiment are to be made, and making them one after the other."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from noisybench import datasets
-from noisybench.config import Config
+from noisybench.config import Config, first_stage
 from noisybench.errors import InputError, InvalidValue, RunBusy, RunFailed
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
@@ -34,21 +34,48 @@ def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:
     return [configs[number] for number in selected.index]
 
 
-def sweep(
-    configs: Iterable[Config], store: Store, device: "torch.device", display: Display, force: bool = False
-) -> list[Row]:
-    """Carry out the runs that the store does not have; return the rows of those that failed.
+@dataclass(frozen=True)
+class Job:
+    """A run to carry out, also if the store has it completed already."""
 
-    A run that fails does not stop the others, and one that another process is training is left to it.
+    config: Config
+    again: bool = False
+
+
+def plan(configs: Iterable[Config], store: Store, force: bool = False) -> list[Job]:
+    """The runs of `configs` that the store does not have (all with `force`), each after the first stage
+    that it needs: if the store has no estimate of its transition matrix, that run is a job as well."""
+    jobs: dict[str, Job] = {}
+    for config in configs:
+        if not force and store.completed(config.identity) is not None:
+            continue
+        stage = first_stage(config)
+        if stage is not None and store.estimate(stage.identity) is None:
+            # A run of noisybench 0.1 completed without an estimate: it is trained again.
+            jobs.setdefault(stage.identity, Job(stage, again=True))
+        jobs[config.identity] = Job(config, again=force)
+    return list(jobs.values())
+
+
+def sweep(jobs: Iterable[Job], store: Store, device: "torch.device", display: Display) -> list[Row]:
+    """Carry out the jobs; return the rows of the runs that failed.
+
+    A run that fails does not stop the others.  One that another process is training is left to it, with
+    those that it is the first stage of.
     """
     failed = []
-    for config in configs:
+    busy = set()
+    for job in jobs:
+        config = job.config
+        stage = first_stage(config)
+        if stage is not None and stage.identity in busy and store.estimate(stage.identity) is None:
+            continue
         try:
-            run(config, store, device, display, force=force)
+            run(config, store, device, display, force=job.again)
         except RunFailed:
             failed.append(store.newest(config.identity))
         except RunBusy:
-            continue
+            busy.add(config.identity)
         except InputError as error:
             raise InvalidValue(f"{config.loss} on {config.dataset}, seed {config.seed}: {error}") from None
     return failed

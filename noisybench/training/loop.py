@@ -19,6 +19,7 @@ from noisybench.losses import log_likelihood
 from noisybench.registry import LOSSES, MODELS
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
+from noisybench.training.estimation import estimate_transition
 from noisybench.training.evaluation import accuracy, loss_and_accuracy, predict
 from noisybench.training.pruning import describe, kept, prunes_after
 
@@ -62,7 +63,23 @@ class Best:
         if epoch.val_accuracy > self.val_accuracy:
             self.epoch, self.val_accuracy = epoch.epoch, epoch.val_accuracy
             self.test_accuracy = epoch.test_accuracy
-            self.state = {name: value.clone() for name, value in model.state_dict().items()}
+            self.state = _copy(model)
+
+
+@dataclass
+class Lowest:
+    """The network of the lowest noisy-validation loss so far: the one that estimates T̂."""
+
+    val_loss: float = math.inf
+    state: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def offer(self, epoch: Epoch, model: nn.Module) -> None:
+        if epoch.val_loss < self.val_loss:
+            self.val_loss, self.state = epoch.val_loss, _copy(model)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 class Training:
@@ -70,7 +87,8 @@ class Training:
 
     transition: the transition matrix of the noise, (classes, classes), for losses that ask for it.
     After `run`, `best.state` holds the network of the best validation epoch and `mean` what was
-    subtracted from its images.
+    subtracted from its images; `lowest`, of a loss that is the first stage of another, that of the
+    lowest validation loss.
     """
 
     def __init__(
@@ -106,6 +124,8 @@ class Training:
         self.optimiser = _optimiser(config, self.model, device)
         self.kept_rows = np.arange(len(split.train))
         self.best = Best()
+        is_stage = any(bound.entry.name == entry.about.get("first_stage") for entry in LOSSES)
+        self.lowest = Lowest() if is_stage else None
         self.epochs: list[Epoch] = []
         self.prunings: list[Pruning] = []
 
@@ -129,6 +149,8 @@ class Training:
         for number in range(1, self.config.epochs + 1):
             epoch = self._epoch(number)
             self.best.offer(epoch, self.model)
+            if self.lowest is not None:
+                self.lowest.offer(epoch, self.model)
             self.epochs.append(epoch)
             yield epoch
             if self.threshold is not None and prunes_after(self.config, number):
@@ -190,6 +212,14 @@ class Training:
                 f" others have a softmax above k={threshold:g}. Try a smaller --k or a later --prune-from."
             )
         return describe(keep, self.wrong, number, self.best.epoch)
+
+    def estimated_transition(self) -> NDArray[np.float64] | None:
+        """T̂ (classes, classes) by the network of the lowest validation loss, for a loss that is the first
+        stage of another; else None."""
+        if self.lowest is None:
+            return None
+        softmax = predict(self.model, self.train_images, self.lowest.state).double().softmax(dim=1)
+        return estimate_transition(softmax.cpu().numpy())
 
     def result(self) -> Result:
         """What the run measured, once `run` has come to its end."""
