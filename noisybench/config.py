@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 
 from noisybench.errors import InvalidValue, UnknownName
 from noisybench.options import Declared, Option
-from noisybench.registry import DATASETS, KINDS, LOSSES, hyper_parameters
+from noisybench.registry import DATASETS, KINDS, LOSSES, NOISES, hyper_parameters
 
 IDENTITY_VERSION = 1
 
@@ -96,6 +96,7 @@ class Config:
             if f.default is not MISSING:
                 values.setdefault(f.name, f.default)
         values |= _canonical_names(values, shorthand)
+        _check_open_set(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):
             raise InvalidValue(f"milestones is {values['milestones']}, but must be increasing epochs.")
         return cls(**_without_idle(values, n_train=about["counts"][0]))
@@ -163,6 +164,16 @@ def _without_idle(values: dict[str, Any], n_train: int) -> dict[str, Any]:
     if "prunes_by" not in LOSSES.bind(values["loss"]).entry.about:
         idle |= {"prune_from": None, "prune_every": None}
     return {**values, **idle}
+
+
+def _check_open_set(values: Mapping[str, Any]) -> None:
+    """Raise InvalidValue for a loss that needs the true transition matrix where there is none."""
+    noise, loss = NOISES.bind(values["noise"]).entry, LOSSES.bind(values["loss"]).entry
+    if noise.about.get("open_set") and "transition" in loss.needs and "first_stage" not in loss.about:
+        raise InvalidValue(
+            f"loss is {loss.name}, but the foreign images of {noise.name} noise belong to no class, so that"
+            " there is no true transition matrix. Take forward-that, which estimates one."
+        )
 
 
 def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> dict[str, str]:

@@ -7,25 +7,88 @@ uniform numbers come from the raw stream of NumPy's PCG64, which NumPy promises 
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noisybench import datasets, foreign
 from noisybench.config import Config
-from noisybench.registry import DATASETS, NOISES
+from noisybench.foreign import Foreign
+from noisybench.registry import DATASETS, NOISES, Bound
 from noisybench.seeding import generator
 
 Labels = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
 
-def noisy_labels(config: Config, labels: Labels) -> tuple[Labels, Matrix]:
-    """The noisy labels (n,) that `config` asks for, and the transition matrix (classes, classes).
+@dataclass(frozen=True, eq=False)
+class Corruption:
+    """What noise made of a training set: the noisy labels `given` (n,), the transition matrix (classes,
+    classes) they were drawn with, and, of open-set noise, the foreign images."""
 
-    labels: clean labels of the whole training set, shape (n,), in the prepared order.
+    given: Labels
+    transition: Matrix
+    foreign: Foreign | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the noisy labels and, if there are any, of the foreign images under them."""
+        if self.foreign is None:
+            return labels_sha256(self.given)
+        return hashlib.sha256(_bytes(self.given) + self.foreign.digest).hexdigest()
+
+    def same(self, other: "Corruption") -> bool:
+        """Whether both make the same training set."""
+        return self.sha256 == other.sha256 and np.array_equal(self.transition, other.transition)
+
+
+def corrupt(config: Config, labels: Labels) -> Corruption:
+    """The noise that `config` asks for, over the whole training set in its prepared order.
+
+    labels: its clean labels (n,).  Raises InputError, for open-set noise also if its source is not
+    prepared or has too few images.
     """
     transition = transition_of(config)
-    return corrupt_labels(labels, transition, generator(config.seed, "noise"), config.draws), transition
+    random = generator(config.seed, "noise")
+    noise = NOISES.bind(config.noise)
+    if not noise.entry.about.get("open_set"):
+        return Corruption(corrupt_labels(labels, transition, random, config.draws), transition)
+    places, given = _open_set(labels, config.rate, len(transition), random, config.draws)
+    source = noise.arguments["source"]
+    n_source = DATASETS[source.partition("@")[0]].about["counts"][0]
+    order = _uniform_numbers(generator(config.seed, "foreign"), n_source)
+    return Corruption(given, transition, foreign.choose(source, places, len(labels), order))
+
+
+def _open_set(
+    labels: Labels, rate: float, n_classes: int, generator: np.random.Generator, draws: str
+) -> tuple[NDArray[np.int64], Labels]:
+    """The rows whose images give way, in order of their numbers, and the labels (n,) of all.
+
+    independent: each image by itself, and each then has a label drawn from all classes.  exact: of the
+    n_y images of class y, round(η n_y), and their labels stay, so that every label has its share.
+    """
+    u, second = _uniform_numbers(generator, len(labels)), _uniform_numbers(generator, len(labels))
+    order = np.argsort(-u, kind="stable")
+    if draws == "independent":
+        places = order[u[order] >= 1 - rate]
+        given = labels.copy()
+        given[places] = (second[places] * n_classes).astype(np.int64)
+        return places, given
+    of_class = (order[labels[order] == y] for y in range(n_classes))
+    chosen = np.zeros(len(labels), dtype=np.bool_)
+    for members in of_class:
+        chosen[members[: round(rate * len(members))]] = True
+    return order[chosen[order]], labels.copy()
+
+
+def as_prepared(config: Config) -> Config:
+    """The config with its data sets as they are prepared here.  Raises DataError if one is not."""
+    noise = NOISES.bind(config.noise)
+    if noise.entry.about.get("open_set"):
+        noise = Bound(noise.entry, {"source": datasets.identify(noise.arguments["source"])})
+    return replace(config, dataset=datasets.identify(config.dataset), noise=str(noise))
 
 
 def transition_of(config: Config) -> Matrix:
@@ -112,8 +175,9 @@ def realised_rate(clean: Labels, noisy: Labels) -> float:
 def realised_transition(clean: Labels, noisy: Labels, n_classes: int) -> Matrix:
     """The fractions of each class i that became class j, shape (classes, classes).
 
-    The row of a class without samples is all zero.
+    The row of a class without samples is all zero; foreign images have no class.
     """
+    noisy, clean = noisy[clean != foreign.FOREIGN], clean[clean != foreign.FOREIGN]
     counts = np.bincount(clean * n_classes + noisy, minlength=n_classes**2).reshape(n_classes, n_classes)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
@@ -125,4 +189,8 @@ def transition_error(estimated: Matrix, actual: Matrix) -> float:
 
 def labels_sha256(labels: Labels) -> str:
     """SHA-256 of the labels as little-endian int64, in hexadecimal."""
-    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+    return hashlib.sha256(_bytes(labels)).hexdigest()
+
+
+def _bytes(labels: Labels) -> bytes:
+    return labels.astype("<i8").tobytes()

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from noisybench import npz
 from noisybench.config import Config
-from noisybench.corruption import labels_sha256
 from noisybench.datasets import Dataset
 from noisybench.errors import DataError, InvalidValue
 from noisybench.seeding import generator
@@ -27,7 +26,8 @@ ARRAYS = ("keep", "source_index")
 class Split:
     """The rows of the data set's training images that train and validate, each shape (n,).
 
-    given: the noisy labels and true: the clean ones, of all training images of the data set.
+    given: the noisy labels and true: the clean ones, of all training images of the data set; a foreign
+    image (open-set noise) has the true label -1.
     """
 
     train: Rows
@@ -110,11 +110,11 @@ class Mask:
             raise DataError(f"{path} is not {WHAT}: keep must be bool, one value an image.")
         return mask
 
-    def fit(self, dataset: Dataset, given: NDArray[np.int64]) -> None:
-        """Raise DataError unless the mask was made for this data set and these noisy labels."""
+    def fit(self, dataset: Dataset, sha256: str) -> None:
+        """Raise DataError unless the mask was made for this data set and noisy labels of this hash."""
         if self.fingerprint != dataset.fingerprint or len(self.keep) != len(dataset.train_labels):
             raise DataError(f"The mask was made for {self.dataset}, and does not fit {dataset.name}.")
-        if self.labels_sha256 != labels_sha256(given):
+        if self.labels_sha256 != sha256:
             raise DataError(
                 f"These are not the labels that the mask judges, which are those of run {self.run}"
                 f" ({self.noise} {self.rate:g}, seed {self.seed}). Leave out --seed, and give the --labels"

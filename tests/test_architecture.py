@@ -21,6 +21,7 @@ ORDER = [
     "npz",
     "datasets",
     "noise",
+    "foreign",
     "corruption",
     "manifest",
     "losses",

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from noisybench import datasets
+from noisybench import corruption, datasets
 from noisybench.cli import app
 from noisybench.cli.corrupt import show
 from noisybench.config import Config
-from noisybench.corruption import intolerable, noisy_labels, transition_matrix
+from noisybench.corruption import intolerable, transition_matrix
 from noisybench.manifest import Manifest
 
 
@@ -33,11 +33,11 @@ def test_the_file_holds_the_labels_that_a_run_would_draw(path: Path) -> None:
     result = corrupt(path, "--dataset", "digits", "--noise", "uniform", "--rate", "0.4", "--seed", "3")
     assert result.exit_code == 0 and result.stderr == ""
     digits = datasets.load("digits")
-    expected, transition = noisy_labels(Config.create(rate=0.4, seed=3), digits.train_labels)
+    drawn = corruption.corrupt(Config.create(rate=0.4, seed=3), digits.train_labels)
     manifest = Manifest.read(path)
     manifest.fit(digits)
-    assert np.array_equal(manifest.noisy, expected)
-    assert np.array_equal(manifest.transition, transition)
+    assert np.array_equal(manifest.noisy, drawn.given)
+    assert np.array_equal(manifest.transition, drawn.transition)
     assert np.array_equal(manifest.index, digits.train_index)
 
 

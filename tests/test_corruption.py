@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from noisybench.config import Config
 from noisybench.corruption import (
+    corrupt,
     corrupt_labels,
     intolerable,
     labels_sha256,
-    noisy_labels,
     realised_rate,
     realised_transition,
     transition_matrix,
@@ -207,16 +207,16 @@ def test_exact_draws_flip_those_of_the_largest_numbers() -> None:
 
 def test_labels_do_not_depend_on_what_else_a_run_is() -> None:
     labels = balanced(1297, 10)
-    first, transition = noisy_labels(Config.create(dataset="digits", rate=0.3, seed=4), labels)
-    assert np.array_equal(first, draw(labels, transition, seed=4))
+    first = corrupt(Config.create(dataset="digits", rate=0.3, seed=4), labels)
+    assert np.array_equal(first.given, draw(labels, first.transition, seed=4))
     others: list[dict[str, Any]] = [{"loss": "lq"}, {"train_size": 100}, {"model": "cnn6"}, {"lr": 1.0}]
     for other in others:
-        assert np.array_equal(noisy_labels(Config.create(rate=0.3, seed=4, **other), labels)[0], first)
+        assert corrupt(Config.create(rate=0.3, seed=4, **other), labels).same(first)
     others = [{"rate": 0.31}, {"seed": 5}, {"noise": "class-dependent"}, {"draws": "exact"}]
     for other in others:
         given = {"rate": 0.3, "seed": 4, **other}
-        assert not np.array_equal(noisy_labels(Config.create(**given), labels)[0], first)
-    assert np.array_equal(transition, matrix("uniform", 0.3, 10))
+        assert not np.array_equal(corrupt(Config.create(**given), labels).given, first.given)
+    assert np.array_equal(first.transition, matrix("uniform", 0.3, 10))
 
 
 def test_a_data_set_with_a_fingerprint_has_the_flips_of_its_name() -> None:

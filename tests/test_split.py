@@ -73,12 +73,12 @@ def test_a_mask_survives_its_file(tmp_path: Path) -> None:
     read = Mask.read(tmp_path / "mask.npz")
     assert np.array_equal(read.keep, mask().keep) and read.digest == mask().digest
     digits = datasets.load("digits")
-    read.fit(digits, digits.train_labels)
+    read.fit(digits, labels_sha256(digits.train_labels))
     assert mask(keep=~mask().keep).digest != mask().digest
     with pytest.raises(DataError, match="does not fit"):
-        mask(fingerprint="other").fit(digits, digits.train_labels)
+        mask(fingerprint="other").fit(digits, mask().labels_sha256)
     with pytest.raises(DataError, match="run abc"):
-        read.fit(digits, digits.train_labels[::-1])
+        read.fit(digits, labels_sha256(digits.train_labels[::-1]))
 
 
 def test_files_that_are_no_masks_are_refused(tmp_path: Path) -> None:

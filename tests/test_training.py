@@ -8,7 +8,7 @@ import torch
 from noisybench import datasets
 from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config, Epoch, Pruning
-from noisybench.corruption import noisy_labels
+from noisybench.corruption import corrupt
 from noisybench.errors import RunFailed
 from noisybench.losses import cce, lq
 from noisybench.split import split
@@ -22,8 +22,8 @@ CPU = torch.device("cpu")
 def training(**values: Any) -> Training:
     config = Config.create(**{"train_size": 400, "epochs": 4, **values})
     dataset = datasets.load("digits")
-    given, transition = noisy_labels(config, dataset.train_labels)
-    return Training(config, dataset, split(config, dataset, given), transition, CPU)
+    drawn = corrupt(config, dataset.train_labels)
+    return Training(config, dataset, split(config, dataset, drawn.given), drawn.transition, CPU)
 
 
 def run(**values: Any) -> Training:
@@ -206,7 +206,7 @@ def test_pruning_everything_ends_the_run() -> None:
 def test_a_checkpoint_gives_the_network_back(tmp_path: Any) -> None:
     done = run(model="resnet8(width=8)")
     dataset = datasets.load("digits")
-    given, _ = noisy_labels(done.config, dataset.train_labels)
+    given = corrupt(done.config, dataset.train_labels).given
     division = split(done.config, dataset, given)
     Checkpoint.of(done.config, done.best.epoch, done.best.state, done.mean, division).write(tmp_path)
     checkpoint = Checkpoint.read(tmp_path)

@@ -13,6 +13,7 @@ from noisybench.config import Config
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from noisybench.foreign import Foreign
     from noisybench.manifest import Manifest
 
 # A matrix of more classes than this does not fit 80 columns: the most frequent flips stand for it.
@@ -28,28 +29,30 @@ def corrupt(
 ) -> None:
     """Draw noisy labels, write them to a file and show what was drawn.
 
-    The file holds clean and noisy labels of the whole training set and how they were drawn, and needs
-    no pickle to read. `noisybench train --labels` trains on exactly these labels.
+    The file holds clean and noisy labels of the whole training set and how they were drawn, of open-set
+    noise also where each foreign image came from, and needs no pickle to read. `noisybench train
+    --labels` trains on exactly these labels.
     """
     from noisybench import datasets
-    from noisybench.corruption import intolerable, noisy_labels
+    from noisybench.corruption import as_prepared, intolerable
+    from noisybench.corruption import corrupt as draw
     from noisybench.manifest import DRAWN_BY, Manifest
 
-    config = Config.create(**values)
+    config = as_prepared(Config.create(**values))
     dataset = datasets.load(config.dataset)
-    noisy, transition = noisy_labels(config, dataset.train_labels)
-    warning = intolerable(transition)
+    drawn = draw(config, dataset.train_labels)
+    warning = intolerable(drawn.transition)
     if warning:
         warn(warning)
-    drawn_by = {name: getattr(config, name) for name in DRAWN_BY}
     manifest = Manifest(
-        **{**drawn_by, "dataset": dataset.name},
+        **{name: getattr(config, name) for name in DRAWN_BY},
         fingerprint=dataset.fingerprint,
         classes=dataset.classes,
-        transition=transition,
-        clean=dataset.train_labels,
-        noisy=noisy,
+        transition=drawn.transition,
+        clean=dataset.train_labels if drawn.foreign is None else drawn.foreign.true(dataset.train_labels),
+        noisy=drawn.given,
         index=dataset.train_index,
+        foreign=drawn.foreign,
     )
     manifest.write(path)
     if as_json:
@@ -73,6 +76,7 @@ def summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
         "classes": list(manifest.classes),
         "transition_matrix": manifest.transition.tolist(),
         "realised_transition_matrix": realised_transition(clean, noisy, len(manifest.classes)).tolist(),
+        "foreign": None if manifest.foreign is None else n_foreign(manifest.foreign),
         "fingerprint": manifest.fingerprint,
         "sha256": manifest.sha256,
     }
@@ -88,7 +92,42 @@ def show(manifest: "Manifest", path: Path) -> None:
         f"\nSHA-256 of the labels {m.sha256}",
     )
     say("")
+    if m.foreign is not None:
+        show_foreign(m, m.foreign)
+        return
     console().print(matrix_table(m) if len(m.classes) <= MATRIX_CLASSES else flips_table(m))
+
+
+def n_foreign(foreign: "Foreign") -> dict[str, Any]:
+    """How many images came from where."""
+    from noisybench.foreign import OWN
+
+    return {
+        "source": foreign.source,
+        "fingerprint": foreign.fingerprint,
+        "n": int((foreign.origin != OWN).sum()),
+    }
+
+
+def show_foreign(manifest: "Manifest", foreign: "Foreign") -> None:
+    """How many own and foreign images each label has."""
+    import numpy as np
+    from rich.table import Table
+    from rich.text import Text
+
+    from noisybench.foreign import OWN
+
+    classes = manifest.classes
+    own = np.bincount(manifest.noisy[foreign.origin == OWN], minlength=len(classes))
+    others = np.bincount(manifest.noisy[foreign.origin != OWN], minlength=len(classes))
+    say(f"{others.sum():,} of the images are foreign, from {foreign.source}.\n")
+    table = Table("label", box=None, header_style="bold", pad_edge=False)
+    table.add_column("own images", justify="right")
+    table.add_column("foreign images", justify="right")
+    for number, name in enumerate(classes):
+        label = Text(f"{number} {name}" if name != str(number) else name)
+        table.add_row(label, f"{own[number]:,}", f"{others[number]:,}")
+    console().print(table)
 
 
 def matrix_table(manifest: "Manifest") -> "Table":

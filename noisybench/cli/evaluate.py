@@ -27,7 +27,10 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure a run's best-validation network: accuracy, per class, confusion matrix, calibration."""
+    """Measure a run's best-validation network: accuracy, per class, confusion matrix, calibration.
+
+    The foreign images of open-set noise have no true label and are left out.
+    """
     import json
 
     from noisybench.store import Store
@@ -38,17 +41,18 @@ def evaluate(
     import torch
     from rich.table import Table
 
-    from noisybench import datasets
+    from noisybench.foreign import FOREIGN
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_device
     from noisybench.training.evaluation import evaluate as measure
 
-    dataset = datasets.load(row["dataset"])
     checkpoint = Checkpoint.read(store.folder(row["id"]))
+    dataset = checkpoint.dataset()
     if split is Part.test:
         images, labels = dataset.test_images, dataset.test_labels
     else:
         rows = getattr(checkpoint, split).numpy()
+        rows = rows[dataset.train_labels[rows] != FOREIGN]
         images, labels = dataset.train_images[rows], dataset.train_labels[rows]
     logits = checkpoint.logits(images, dataset, choose_device(device))
     result = measure(logits, torch.tensor(labels, device=logits.device))

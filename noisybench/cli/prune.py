@@ -34,14 +34,13 @@ def prune(
 
     import torch
 
-    from noisybench import datasets
     from noisybench.split import Mask
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_device
     from noisybench.training.pruning import describe, kept
 
-    dataset = datasets.load(row["dataset"])
     checkpoint = Checkpoint.read(store.folder(row["id"]))
+    dataset = checkpoint.dataset()
     logits = checkpoint.logits(dataset.train_images, dataset, choose_device(device)).cpu()
     keep = kept(logits, checkpoint.given, k)
     mask = Mask(

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from noisybench import datasets
 from noisybench.config import Config
-from noisybench.corruption import noisy_labels
+from noisybench.corruption import as_prepared, corrupt
 from noisybench.errors import InvalidValue
 from noisybench.manifest import DRAWN_BY, Manifest
 from noisybench.split import Mask
@@ -33,7 +31,7 @@ def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Input
     file = inputs.labels or inputs.keep
     said = {} if file is None else {name: getattr(file, name) for name in DRAWN_BY}
     config = Config.create(**{**said, **given})
-    config = replace(config, dataset=datasets.identify(config.dataset))
+    config = as_prepared(config)
     for name in said.keys() - {"seed"}:
         if getattr(config, name) != said[name]:
             raise InvalidValue(f"--{name} is {getattr(config, name)}, but the file given says {said[name]}.")
@@ -41,7 +39,6 @@ def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Input
         config = replace(config, keep=inputs.keep.digest)
     if inputs.labels is None:
         return config, inputs
-    drawn, transition = noisy_labels(config, datasets.load(config.dataset).train_labels)
-    if np.array_equal(drawn, inputs.labels.noisy) and np.array_equal(transition, inputs.labels.transition):
+    if corrupt(config, datasets.load(config.dataset).train_labels).same(inputs.labels.corruption):
         return config, replace(inputs, labels=None)
     return replace(config, labels=inputs.labels.digest), inputs

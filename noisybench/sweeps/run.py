@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 import noisybench
 from noisybench import datasets
 from noisybench.config import Config, Provenance, first_stage
-from noisybench.corruption import labels_sha256, noisy_labels
+from noisybench.corruption import Corruption, corrupt
 from noisybench.errors import InvalidValue, RunFailed, StoreError
 from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """The data of one run: the set, its division, and the transition matrix of its noise."""
+    """The data of one run: the set with its foreign images in place, its division, and its noise."""
 
     dataset: "Dataset"
     split: Split
-    transition: NDArray[np.float64]
+    corruption: Corruption
 
 
 def run_data(config: Config, inputs: Inputs) -> Data:
@@ -45,13 +44,15 @@ def run_data(config: Config, inputs: Inputs) -> Data:
     dataset = datasets.load(config.dataset)
     if inputs.labels is not None:
         inputs.labels.fit(dataset)
-        given, transition = inputs.labels.noisy, inputs.labels.transition
+        corruption = inputs.labels.corruption
     else:
-        given, transition = noisy_labels(config, dataset.train_labels)
+        corruption = corrupt(config, dataset.train_labels)
     if inputs.keep is not None:
-        inputs.keep.fit(dataset, given)
+        inputs.keep.fit(dataset, corruption.sha256)
+    if corruption.foreign is not None:
+        dataset = corruption.foreign.replace(dataset)
     keep = None if inputs.keep is None else inputs.keep.keep
-    return Data(dataset, split(config, dataset, given, keep), transition)
+    return Data(dataset, split(config, dataset, corruption.given, keep), corruption)
 
 
 def run(
@@ -75,22 +76,24 @@ def run(
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.loop import Training
 
-    name = store.begin(config, _provenance(device, labels_sha256(data.split.given)))
+    name = store.begin(config, _provenance(device, data.corruption.sha256))
     display.start(config)
     try:
         stage = first_stage(config)
         estimate = None if stage is None else _estimated(stage, store)
-        transition = data.transition if estimate is None else np.array(estimate.matrix)
+        transition = data.corruption.transition if estimate is None else np.array(estimate.matrix)
         training = Training(config, data.dataset, data.split, transition, device)
         for event in training.run():
             store.add(name, event)
             display.show(event)
         best = training.best
-        Checkpoint.of(config, best.epoch, best.state, training.mean, data.split).write(store.folder(name))
+        Checkpoint.of(
+            config, best.epoch, best.state, training.mean, data.split, data.corruption.foreign
+        ).write(store.folder(name))
         own = training.estimated_transition()
         estimate = estimate if own is None else Estimate(name, own.tolist())
         if estimate is not None:
-            store.add_transition(name, estimate, data.transition.tolist())
+            store.add_transition(name, estimate, data.corruption.transition.tolist())
         store.complete(name, training.result())
     except (RuntimeError, ValueError) as error:
         # What torch raises where a network, a batch and a device do not go together.

@@ -1,11 +1,11 @@
 """A sweep: which runs of an experiment are to be made, and making them one after the other."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from noisybench import datasets
 from noisybench.config import Config, first_stage
+from noisybench.corruption import as_prepared
 from noisybench.errors import InputError, InvalidValue, RunBusy, RunFailed
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def prepared(configs: Iterable[Config]) -> list[Config]:
     """The configs with the data sets as they are prepared here.  Raises DataError if one is not."""
-    configs = list(configs)
-    names = {name: datasets.identify(name) for name in {config.dataset for config in configs}}
-    return [replace(config, dataset=names[config.dataset]) for config in configs]
+    return [as_prepared(config) for config in configs]
 
 
 def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:

@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noisybench import datasets
 from noisybench.batches import Images
 from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.errors import DataError
+from noisybench.foreign import Foreign
 from noisybench.split import Split
 from noisybench.training.evaluation import predict
 from noisybench.training.loop import build_model
@@ -27,7 +29,8 @@ class Checkpoint:
 
     config: the fields of the run's Config.  state: the network's parameters and buffers.
     mean: (h, w, c), subtracted from images in [0, 1].  train, validation: rows of the data set's
-    training images; given: the noisy labels of all of them.
+    training images; given: the noisy labels of all of them.  source, source_fingerprint, origin: those
+    of the foreign images, under open-set noise.
     """
 
     config: dict[str, Any]
@@ -37,10 +40,19 @@ class Checkpoint:
     train: Tensor
     validation: Tensor
     given: Tensor
+    source: str = ""
+    source_fingerprint: str = ""
+    origin: Tensor | None = None
 
     @classmethod
     def of(
-        cls, config: Config, epoch: int, state: dict[str, Tensor], mean: Tensor, split: Split
+        cls,
+        config: Config,
+        epoch: int,
+        state: dict[str, Tensor],
+        mean: Tensor,
+        split: Split,
+        foreign: Foreign | None = None,
     ) -> "Checkpoint":
         return cls(
             config=config.row(),
@@ -50,6 +62,9 @@ class Checkpoint:
             train=torch.from_numpy(split.train),
             validation=torch.from_numpy(split.validation),
             given=torch.from_numpy(split.given),
+            source="" if foreign is None else foreign.source,
+            source_fingerprint="" if foreign is None else foreign.fingerprint,
+            origin=None if foreign is None else torch.from_numpy(foreign.origin),
         )
 
     def write(self, folder: Path) -> None:
@@ -76,6 +91,13 @@ class Checkpoint:
             raise DataError(f"The run's network is missing: there is no file {path}.") from None
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, TypeError) as error:
             raise DataError(f"{path} is damaged and cannot be read: {error}") from None
+
+    def dataset(self) -> Dataset:
+        """The data set of the run, with its foreign images in place.  Raises DataError."""
+        dataset = datasets.load(self.config["dataset"])
+        if self.origin is None:
+            return dataset
+        return Foreign(self.source, self.source_fingerprint, self.origin.numpy()).replace(dataset)
 
     def logits(self, images: NDArray[np.uint8], dataset: Dataset, device: torch.device) -> Tensor:
         """The network's logits (n, classes) for uint8 images (n, h, w, c) of `dataset`, on the device."""

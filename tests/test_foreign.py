@@ -1,0 +1,181 @@
+"""Open-set noise, with digits as their own foreign images or as those of Fashion-MNIST's shape."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import as_json, noisybench, succeed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noisybench import datasets
+from noisybench.config import Config
+from noisybench.corruption import Corruption, corrupt
+from noisybench.datasets import Dataset
+from noisybench.errors import DataError, InvalidValue, UnknownName
+from noisybench.foreign import FOREIGN, OWN, Foreign, fitted
+from noisybench.manifest import Manifest
+from noisybench.split import Mask, split
+
+NOISE = "open-set(source=digits)"
+
+
+def drawn(**values: Any) -> Corruption:
+    config = Config.create(**{"noise": NOISE, "rate": 0.4, **values})
+    return corrupt(config, datasets.load("digits").train_labels)
+
+
+def origin(corruption: Corruption) -> Any:
+    assert corruption.foreign is not None
+    return corruption.foreign.origin
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), rate=st.floats(0, 0.99))
+def test_exact_draws_replace_a_share_of_every_class_and_keep_its_labels(seed: int, rate: float) -> None:
+    labels = datasets.load("digits").train_labels
+    noise = drawn(seed=seed, rate=rate, draws="exact")
+    replaced = origin(noise) != OWN
+    assert np.array_equal(noise.given, labels)
+    for y in range(10):
+        assert replaced[labels == y].sum() == round(rate * (labels == y).sum())
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), rates=st.tuples(st.floats(0, 0.99), st.floats(0, 0.99)))
+def test_more_noise_replaces_more_images_by_the_same_ones(seed: int, rates: tuple[float, float]) -> None:
+    few, many = (drawn(seed=seed, rate=rate) for rate in sorted(rates))
+    replaced = origin(few) != OWN
+    assert np.array_equal(origin(few)[replaced], origin(many)[replaced])
+    assert np.array_equal(few.given[replaced], many.given[replaced])
+    own = origin(many) == OWN
+    assert np.array_equal(many.given[own], datasets.load("digits").train_labels[own])
+
+
+def test_independent_draws_are_what_they_say() -> None:
+    """Over 40 seeds: the rate, and labels that do not depend on the class that was there."""
+    labels = datasets.load("digits").train_labels
+    noises = [drawn(seed=seed) for seed in range(40)]
+    replaced = np.concatenate([origin(noise) != OWN for noise in noises])
+    given, true = np.concatenate([noise.given for noise in noises]), np.tile(labels, 40)
+    n = len(replaced)
+    assert abs(replaced.mean() - 0.4) < 4 * np.sqrt(0.24 / n)
+    shares = np.bincount(given[replaced], minlength=10) / replaced.sum()
+    assert np.abs(shares - 0.1).max() < 4 * np.sqrt(0.09 / replaced.sum())
+    assert abs((given == true)[replaced].mean() - 0.1) < 4 * np.sqrt(0.09 / replaced.sum())
+
+
+def test_no_foreign_image_comes_twice_and_other_seeds_take_others() -> None:
+    rows = origin(drawn())[origin(drawn()) != OWN]
+    assert len(set(rows)) == len(rows) > 400
+    assert set(rows) != set(origin(drawn(seed=1))[origin(drawn(seed=1)) != OWN])
+
+
+def test_the_images_are_where_the_origin_says() -> None:
+    digits = datasets.load("digits")
+    foreign = drawn().foreign
+    assert foreign is not None
+    replaced = foreign.replace(digits)
+    for row, source in enumerate(foreign.origin):
+        expected = digits.train_images[row if source == OWN else source]
+        assert np.array_equal(replaced.train_images[row], expected)
+        assert replaced.train_labels[row] == (digits.train_labels[row] if source == OWN else FOREIGN)
+    assert replaced.test_images is digits.test_images
+    files = foreign.source_index()
+    assert np.array_equal(
+        files[foreign.origin != OWN], digits.train_index[foreign.origin[foreign.origin != OWN]]
+    )
+    assert (files[foreign.origin == OWN] == OWN).all()
+
+
+def test_the_hash_covers_the_images() -> None:
+    a, b = drawn(draws="exact"), drawn(draws="exact", seed=1)
+    assert np.array_equal(a.given, b.given) and a.sha256 != b.sha256 and not a.same(b)
+    assert a.same(drawn(draws="exact"))
+
+
+def test_images_are_made_to_fit() -> None:
+    grey = np.linspace(0, 255, 64).astype(np.uint8).reshape(1, 8, 8, 1)
+    colour = fitted(grey, (32, 32, 3))
+    assert colour.shape == (1, 32, 32, 3) and colour.dtype == np.uint8
+    assert np.array_equal(colour[..., 0], colour[..., 1]) and abs(colour.mean() - grey.mean()) < 2
+    assert np.array_equal(
+        fitted(np.full((2, 32, 32, 3), 77, np.uint8), (28, 28, 1)), np.full((2, 28, 28, 1), 77)
+    )
+    assert fitted(grey, (8, 8, 1)) is grey
+
+
+def test_a_source_with_other_content_is_refused() -> None:
+    noise = drawn().foreign
+    assert noise is not None
+    with pytest.raises(DataError, match="fingerprint 0123"):
+        Foreign(noise.source, "0123456789abcdef", noise.origin).replace(datasets.load("digits"))
+
+
+def test_wrong_input() -> None:
+    with pytest.raises(UnknownName, match="imagenet"):
+        Config.create(noise="open-set(source=imagenet)")
+    with pytest.raises(InvalidValue, match="forward-that"):
+        Config.create(noise=NOISE, loss="forward-t")
+    Config.create(noise=NOISE, loss="forward-that")
+    with pytest.raises(InvalidValue, match=r"replace 1,\d{3} images.*digits has only 1,297"):
+        corrupt(Config.create(noise=NOISE, rate=0.5), np.zeros(4000, dtype=np.int64))
+    result = noisybench("train", "--noise", "open-set", "--source", "cifar100")
+    assert result.exit_code == 2 and "cifar100 is not prepared" in result.stderr
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "labels.npz"
+
+
+OPTIONS = ("--noise", "open-set", "--source", "digits", "--rate", 0.3, "--seed", 2)
+
+
+def test_corrupt_says_where_each_image_came_from(file: Path) -> None:
+    said = as_json("corrupt", *OPTIONS, "--out", file)
+    manifest = Manifest.read(file)
+    manifest.fit(datasets.load("digits"))
+    assert manifest.corruption.same(drawn(rate=0.3, seed=2))
+    replaced = origin(manifest.corruption) != OWN
+    assert said["foreign"]["n"] == replaced.sum() and said["foreign"]["source"] == "digits"
+    assert said["realised_rate"] == pytest.approx(replaced.mean())
+    assert (manifest.clean[replaced] == FOREIGN).all()
+    arrays = np.load(file)
+    digits: Dataset = datasets.load("digits")
+    assert np.array_equal(arrays["origin_index"][replaced], digits.train_index[arrays["origin"][replaced]])
+    shown = succeed("corrupt", *OPTIONS, "--out", file)
+    assert f"{replaced.sum():,} of the images are foreign, from digits" in shown
+
+
+def test_a_damaged_file_is_refused(file: Path) -> None:
+    succeed("corrupt", *OPTIONS, "--out", file)
+    good = dict(np.load(file))
+    clean = good["clean"].copy()
+    clean[good["origin"] == OWN] = FOREIGN
+    for change in ({"origin": good["origin"][1:]}, {"origin": good["origin"] - 1}, {"clean": clean}):
+        np.savez(file, **{**good, **change})
+        with pytest.raises(DataError, match="labels.npz"):
+            Manifest.read(file)
+
+
+def test_a_run_on_foreign_images_from_the_file_is_the_run_from_the_options(
+    file: Path, database: Path
+) -> None:
+    succeed("corrupt", *OPTIONS, "--out", file)
+    brief = ("--epochs", 3, "--loss", "trunc-lq(q=0, k=0.12)", "--prune-from", 2, "--quiet")
+    run = as_json("train", "--labels", file, *brief)["run"]
+    assert as_json("train", *OPTIONS, *brief)["run"] == run
+    pruned = as_json("prune", run, "--k", 0.12, "--out", file.with_name("mask.npz"))
+    config = Config.create(noise=NOISE, rate=0.3, seed=2)
+    noise, digits = corrupt(config, datasets.load("digits").train_labels), datasets.load("digits")
+    rows = split(config, digits, noise.given).train
+    dropped = ~Mask.read(file.with_name("mask.npz")).keep[rows]
+    wrong = (origin(noise) != OWN)[rows]  # and no other label is wrong
+    assert 0 < dropped.sum() == pruned["n_dropped"] < len(rows)
+    assert pruned["recall"] == pytest.approx(dropped[wrong].mean())
+    evaluated = as_json("evaluate", run, "--split", "train")
+    assert 0 < evaluated["n"] < pruned["n_train"], "foreign images have no true label"
+    again = as_json("train", "--keep", file.with_name("mask.npz"), "--epochs", 2, "--loss", "mae", "--quiet")
+    assert again["n_train"] == pruned["n_kept"]
