@@ -8,15 +8,15 @@ import torch
 from commands import as_json, noisybench, succeed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_training import training
 
 from noisybench import datasets
-from noisybench.config import Config, first_stage
+from noisybench.config import Config, Epoch, first_stage
 from noisybench.corruption import transition_error
 from noisybench.store import Store
 from noisybench.sweeps.sweep import plan
-from noisybench.training.checkpoints import Checkpoint
 from noisybench.training.estimation import estimate_transition
-from noisybench.training.evaluation import accuracy
+from noisybench.training.loop import build_model
 
 
 def softmax(n: int, classes: int, seed: int) -> Any:
@@ -69,15 +69,24 @@ def test_the_first_stage_is_the_ordinary_cce_run(database: Any) -> None:
     shown = as_json("runs", "show", second["run"])["details"]["transitions"]
     assert shown[0]["estimated_by"] == runs["cce"]["id"] and shown[0]["estimated"] == first[0]["estimated"]
     assert "Transition matrix estimated by run " + runs["cce"]["id"] in succeed("runs", "show", second["run"])
-    # The estimate again, if the epoch of the lowest validation loss is that of the highest accuracy.
-    epochs = store.details("epochs", runs["cce"]["id"])
-    lowest = min(epochs, key=lambda epoch: epoch["val_loss"])["epoch"]
-    assert lowest == runs["cce"]["best_epoch"], "the case must have both in one epoch"
-    checkpoint, digits = Checkpoint.read(store.folder(runs["cce"]["id"])), datasets.load("digits")
-    logits = checkpoint.logits(digits.train_images[checkpoint.train.numpy()], digits, torch.device("cpu"))
-    expected = estimate_transition(logits.double().softmax(1).numpy())
-    assert np.array(first[0]["estimated"]) == pytest.approx(expected, abs=1e-6)
-    assert accuracy(logits, checkpoint.given[checkpoint.train]) > 0.2
+
+
+def test_the_network_of_the_lowest_validation_loss_estimates() -> None:
+    subject = training(loss="cce", epochs=12, lr=0.1, augment="flip-crop")
+    states, val_losses = [], []
+    for event in subject.run():
+        assert isinstance(event, Epoch)
+        states.append({name: value.clone() for name, value in subject.model.state_dict().items()})
+        val_losses.append(event.val_loss)
+    lowest = val_losses.index(min(val_losses))
+    assert lowest + 1 not in (12, subject.best.epoch), "the case must tell the rules apart"
+    judge = build_model(subject.config, datasets.load("digits"), torch.device("cpu"))
+    judge.load_state_dict(states[lowest])
+    judge.eval()
+    n = len(subject.given)
+    f = judge(subject.train_images.plain(0, n)).detach().double().softmax(1).numpy()
+    assert subject.estimated_transition() == pytest.approx(estimate_transition(f), abs=1e-6)
+    assert training(loss="mae").estimated_transition() is None
 
 
 def test_the_estimate_is_what_it_trains_with(database: Any) -> None:
