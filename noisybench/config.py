@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 
 from noisybench.errors import InvalidValue, UnknownName
 from noisybench.options import Declared, Option
-from noisybench.registry import DATASETS, KINDS, LOSSES, NOISES, hyper_parameters
+from noisybench.registry import DATASETS, KINDS, LOSSES, MODELS, NOISES, hyper_parameters
 
 IDENTITY_VERSION = 1
 
@@ -81,7 +81,8 @@ class Config:
 
     @classmethod
     def create(cls, **given: Any) -> "Config":
-        """Check `given`, bring names to canonical form and fill in the data set's protocol.
+        """Check `given`, bring names to canonical form and fill in the protocol: that of the loss, where
+        it has its own, and that of the data set.
 
         Keys are fields of Config or, as shorthands, hyper-parameters of the chosen loss, noise or
         model (``q=0.5`` for ``loss="lq(q=0.5)"``).  None means not given.  Raises InputError.
@@ -91,12 +92,14 @@ class Config:
         values = {key: declared_fields()[key].read(key, value) for key, value in given.items()}
         dataset = values.get("dataset", cls.dataset)
         about = DATASETS[dataset.partition("@")[0]].about
-        values = _with_protocol(values, about["protocol"])
+        own = LOSSES.bind(values.get("loss", cls.loss)).entry.about.get("protocol", {})
+        values = _with_protocol({**own, **values}, about["protocol"])
         for f in fields(cls):
             if f.default is not MISSING:
                 values.setdefault(f.name, f.default)
         values |= _canonical_names(values, shorthand)
         _check_open_set(values)
+        _check_features(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):
             raise InvalidValue(f"milestones is {values['milestones']}, but must be increasing epochs.")
         return cls(**_without_idle(values, n_train=about["counts"][0]))
@@ -161,7 +164,7 @@ def _without_idle(values: dict[str, Any], n_train: int) -> dict[str, Any]:
     }
     if values["optimiser"] != "sgd":
         idle["momentum"] = Config.momentum
-    if "prunes_by" not in LOSSES.bind(values["loss"]).entry.about:
+    if not LOSSES.bind(values["loss"]).entry.about.get("scheduled"):
         idle |= {"prune_from": None, "prune_every": None}
     return {**values, **idle}
 
@@ -173,6 +176,16 @@ def _check_open_set(values: Mapping[str, Any]) -> None:
         raise InvalidValue(
             f"loss is {loss.name}, but the foreign images of {noise.name} noise belong to no class, so that"
             " there is no true transition matrix. Take forward-that, which estimates one."
+        )
+
+
+def _check_features(values: Mapping[str, Any]) -> None:
+    """Raise InvalidValue for a method that works on features with a model that has no layer of them."""
+    model, loss = MODELS.bind(values["model"]).entry, LOSSES.bind(values["loss"]).entry
+    if loss.about.get("needs_features") and not model.about.get("features"):
+        able = ", ".join(entry.name for entry in MODELS if entry.about.get("features"))
+        raise InvalidValue(
+            f"model is {model.name}, but {loss.name} needs a layer of features, as in: {able}."
         )
 
 

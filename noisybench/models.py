@@ -1,6 +1,7 @@
 """Networks.  A model is one registered function from a shape and a number of classes to a module.
 
 The definitions here import torch only when they are called; the layers are in `networks`.
+`features` says that a model has a layer of features, which some methods work on.
 Images come in as float tensors of shape (n, channels, height, width), logits go out as (n, classes).
 """
 
@@ -42,17 +43,17 @@ def resnet8(shape: "Shape", classes: int, *, width: Width = 16) -> "nn.Module":
     return ResNet(shape[2], classes, (1, 1, 1), width)
 
 
-@MODELS.register("cnn6")
-def cnn6(shape: "Shape", classes: int) -> "nn.Module":
+@MODELS.register("cnn6", features=True)
+def cnn6(shape: "Shape", classes: int, *, width: Width = 64) -> "nn.Module":
     """The six-convolution CNN of Wang et al. 2018, with a layer of 256 units before the output."""
     from noisybench.networks import SixConvolutions
 
-    return SixConvolutions(shape, classes)
+    return SixConvolutions(shape, classes, width)
 
 
-@MODELS.register("mlp")
+@MODELS.register("mlp", features=True)
 def mlp(shape: "Shape", classes: int, *, hidden: Hidden = 256) -> "nn.Module":
     """Two hidden layers with ReLU, for small images and quick runs."""
-    from noisybench.networks import perceptron
+    from noisybench.networks import Perceptron
 
-    return perceptron(shape, classes, hidden)
+    return Perceptron(shape, classes, hidden)

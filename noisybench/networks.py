@@ -59,13 +59,16 @@ class ResNet(nn.Module):
 
 class SixConvolutions(nn.Module):
     """3×3 convolutions of 64, 64, 128, 128, 196 and 196 channels, batch norm and ReLU after each,
-    2×2 max-pooling after every second, then a layer of 256 units (Wang et al. 2018)."""
+    2×2 max-pooling after every second, then a layer of 256 units (Wang et al. 2018).
 
-    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+    channels: those of the first convolutions; the others keep their proportion.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, channels: int) -> None:
         super().__init__()
         height, width, c_in = shape
         layers: list[nn.Module] = []
-        for c_out in (64, 128, 196):
+        for c_out in (channels, 2 * channels, channels * 49 // 16):
             for _ in range(2):
                 layers += [_conv3x3(c_in, c_out), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
                 c_in = c_out
@@ -74,18 +77,48 @@ class SixConvolutions(nn.Module):
         self.features = nn.Linear(c_in * (height // 8) * (width // 8), 256)
         self.output = nn.Linear(256, classes)
 
+    def embed(self, x: Tensor) -> Tensor:
+        """The features, (n, 256), before their ReLU."""
+        return self.features(self.convolutions(x))  # type: ignore[no-any-return]
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(torch.relu(self.features(self.convolutions(x))))  # type: ignore[no-any-return]
+        return self.output(torch.relu(self.embed(x)))  # type: ignore[no-any-return]
 
 
-def perceptron(shape: tuple[int, int, int], classes: int, hidden: int) -> nn.Sequential:
-    """Two hidden layers with ReLU."""
-    height, width, channels = shape
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(height * width * channels, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, classes),
-    )
+class Perceptron(nn.Module):
+    """Two hidden layers with ReLU; the second one's units are the features."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, hidden: int) -> None:
+        super().__init__()
+        height, width, channels = shape
+        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(height * width * channels, hidden), nn.ReLU())
+        self.features = nn.Linear(hidden, hidden)
+        self.output = nn.Linear(hidden, classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The features, (n, hidden), before their ReLU."""
+        return self.features(self.hidden(x))  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(torch.relu(self.embed(x)))  # type: ignore[no-any-return]
+
+
+class TwoHeads(nn.Module):
+    """A network with a layer of features, and a second output layer on them (Wang et al. 2018).
+
+    It predicts as the network does.
+    """
+
+    def __init__(self, network: SixConvolutions | Perceptron) -> None:
+        super().__init__()
+        self.network = network
+        self.second = nn.Linear(network.output.in_features, network.output.out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)  # type: ignore[no-any-return]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The features (n, units), and the logits (n, classes) of the first and of the second output."""
+        features = self.network.embed(x)
+        seen = torch.relu(features)
+        return features, self.network.output(seen), self.second(seen)

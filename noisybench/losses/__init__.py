@@ -65,7 +65,7 @@ def _box_cox(log_f: "Tensor", q: float) -> "Tensor":
     return -log_f if q < 1e-30 else -(q * log_f).expm1() / q
 
 
-@LOSSES.register("trunc-lq", criterion="TruncatedLqLoss", prunes_by="k", trains_as="lq")
+@LOSSES.register("trunc-lq", criterion="TruncatedLqLoss", prunes_by="k", trains_as="lq", scheduled=True)
 def trunc_lq(logits: "Tensor", target: "Tensor", *, q: Q = 0.7, k: K = 0.5) -> "Tensor":
     """Truncated L_q (Eq. 9), trained by alternate convex search: L_q over the samples with f_y > k.
 
@@ -98,6 +98,37 @@ def forward_that(logits: "Tensor", target: "Tensor", *, transition: "Tensor") ->
     As a function it is `forward_t`.
     """
     return forward_t(logits, target, transition=transition)
+
+
+Neighbours = Annotated[
+    int, Option("neighbours of the local outlier factor, or as many as there are", minimum=1, maximum=10**6)
+]
+
+
+@LOSSES.register(
+    "wang2018",
+    trained_by="wang2018:IterativeTraining",
+    needs_features=True,
+    scheduled=True,
+    protocol={
+        "model": "cnn6",
+        "epochs": 95,
+        "batch_size": 100,
+        "optimiser": "adam",
+        "lr": 0.001,
+        "milestones": (),
+        "weight_decay": 0.0,
+        "augment": "none",
+        "prune_from": 5,
+        "prune_every": 10,
+    },
+)
+def wang2018(logits: "Tensor", target: "Tensor", *, neighbours: Neighbours = 2000) -> "Tensor":
+    """Iterative learning with open-set noisy labels (Wang et al. 2018): outliers pushed away, and weighted.
+
+    As a function it is `cce`, by which it validates; how it trains is in `training.wang2018`.
+    """
+    return cce(logits, target)
 
 
 def __getattr__(name: str) -> Any:

@@ -73,8 +73,8 @@ def run(
         return done
     data = run_data(config, inputs)
 
+    from noisybench.training import training_class
     from noisybench.training.checkpoints import Checkpoint
-    from noisybench.training.loop import Training
 
     name = store.begin(config, _provenance(device, data.corruption.sha256))
     display.start(config)
@@ -82,7 +82,7 @@ def run(
         stage = first_stage(config)
         estimate = None if stage is None else _estimated(stage, store)
         transition = data.corruption.transition if estimate is None else np.array(estimate.matrix)
-        training = Training(config, data.dataset, data.split, transition, device)
+        training = training_class(config.loss)(config, data.dataset, data.split, transition, device)
         for event in training.run():
             store.add(name, event)
             display.show(event)

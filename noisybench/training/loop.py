@@ -16,6 +16,7 @@ from noisybench.config import Config, Epoch, Pruning, Result
 from noisybench.datasets import Dataset
 from noisybench.errors import RunFailed
 from noisybench.losses import log_likelihood
+from noisybench.networks import TwoHeads
 from noisybench.registry import LOSSES, MODELS
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
@@ -102,7 +103,7 @@ class Training:
         self.config, self.device = config, device
         self.augment = config.augment == "flip-crop"
         train_images = torch.from_numpy(dataset.train_images[split.train])
-        self.mean = pixel_mean(train_images)
+        self.mean = self.pixel_mean(train_images)
         self.train_images = Images(train_images, self.mean, device, PADDING if self.augment else 0)
         self.val_images = self._images(dataset.train_images[split.validation])
         self.test_images = self._images(dataset.test_images)
@@ -128,6 +129,19 @@ class Training:
         self.lowest = Lowest() if is_stage else None
         self.epochs: list[Epoch] = []
         self.prunings: list[Pruning] = []
+        self.setup()
+
+    def setup(self) -> None:
+        """What a way of training has besides."""
+
+    def pixel_mean(self, images: Tensor) -> Tensor:
+        """What is subtracted from the images: (h, w, c), float32, for uint8 images (n, h, w, c)."""
+        return pixel_mean(images)
+
+    @property
+    def n_kept(self) -> int:
+        """How many of the training samples are trusted now."""
+        return len(self.kept_rows)
 
     def _images(self, images: NDArray[np.uint8]) -> Images:
         return Images(torch.from_numpy(np.ascontiguousarray(images)), self.mean, self.device)
@@ -153,8 +167,8 @@ class Training:
                 self.lowest.offer(epoch, self.model)
             self.epochs.append(epoch)
             yield epoch
-            if self.threshold is not None and prunes_after(self.config, number):
-                pruning = self._prune(number, self.threshold)
+            if prunes_after(self.config, number):
+                pruning = self._prune(number)
                 self.prunings.append(pruning)
                 yield pruning
 
@@ -186,7 +200,7 @@ class Training:
             clean_val_accuracy=accuracy(val_logits, self.val_true),
             test_accuracy=accuracy(predict(self.model, self.test_images), self.test_labels),
             lr=lr,
-            n_kept=len(self.kept_rows),
+            n_kept=self.n_kept,
             softmax_correct=softmax_correct,
             softmax_wrong=softmax_wrong,
             seconds=time.perf_counter() - start,
@@ -201,8 +215,10 @@ class Training:
         self.optimiser.step()
         sums.add(losses.detach(), logits.detach(), given, self.wrong[step.rows])
 
-    def _prune(self, number: int, threshold: float) -> Pruning:
+    def _prune(self, number: int) -> Pruning:
         """Choose the samples anew by the best network so far; the one in training is not touched."""
+        threshold = self.threshold
+        assert threshold is not None, "only a loss with a threshold has a schedule"
         logits = predict(self.model, self.train_images, self.best.state)
         keep = kept(logits, self.given, threshold)
         self.kept_rows = np.flatnonzero(keep.cpu().numpy())
@@ -229,7 +245,7 @@ class Training:
             test_accuracy=self.best.test_accuracy,
             last_test_accuracy=self.epochs[-1].test_accuracy,
             n_train=len(self.given),
-            n_kept=len(self.kept_rows),
+            n_kept=self.n_kept,
             seconds=sum(epoch.seconds for epoch in self.epochs),
         )
 
@@ -239,6 +255,8 @@ def build_model(config: Config, dataset: Dataset, device: torch.device) -> nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(config.seed, "initialisation"))
         model: nn.Module = MODELS.bind(config.model)(dataset.shape, dataset.n_classes)
+        if LOSSES.bind(config.loss).entry.about.get("needs_features"):
+            model = TwoHeads(model)  # type: ignore[arg-type]  # Config has seen to that
     # What is fastest on CPUs and on tensor cores alike.
     return model.to(memory_format=torch.channels_last).to(device)
 
