@@ -24,17 +24,18 @@ def table(table: Table, *, width: int | None) -> str:
 @FORMATS.register("markdown")
 def markdown(table: Table) -> str:
     """GitHub's Markdown, one table per block."""
-    marked = " Best two of a column, with ties, in bold." if table.marks_best else ""
+    marked = f" {table.marks_best} in bold." if table.marks_best else ""
     parts = [_markdown_text(table.caption) + marked]
     for block in table.blocks:
-        head = ["loss", *(f"{column.noise} {column.heading}" for column in block.columns)]
+        head = [table.stub, *(f"{column.group} {column.heading}".strip() for column in block.columns)]
         lines = [
             _markdown_row([_markdown_text(text) for text in head]),
-            _markdown_row(["---", *["---:"] * len(block.columns)]),
+            _markdown_row(["---", *("---" if column.words else "---:" for column in block.columns)]),
         ]
-        for loss, row in block.rows.items():
-            cells = [_markdown_cell(row.get(column, NO_RUN)) for column in block.columns]
-            lines.append(_markdown_row([_markdown_text(loss), *cells]))
+        for row, of_row in block.rows.items():
+            cells = [_markdown_cell(of_row.get(column, NO_RUN)) for column in block.columns]
+            label = ", ".join(filter(None, [row.group, row.label]))
+            lines.append(_markdown_row([_markdown_text(label), *cells]))
         parts += [f"**{_markdown_text(block.title)}**", "\n".join(lines)]
     return "\n\n".join([*parts, *(_markdown_text(note) for note in table.notes)])
 
