@@ -50,9 +50,11 @@ def render(table: Table) -> str:
     body = []
     for block in table.blocks:
         title = rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{\textit{{{escape(block.title)}}}}}"
-        body += [r"\midrule", _row([title])]
+        body += [r"\midrule", latex_row([title])]
         for loss, row in block.rows.items():
-            body.append(_row([escape(loss), *(_cell(row.get(column, NO_RUN)) for column in table.columns)]))
+            body.append(
+                latex_row([escape(loss), *(_cell(row.get(column, NO_RUN)) for column in table.columns)])
+            )
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
@@ -82,10 +84,15 @@ def _headings(columns: Sequence[Column]) -> list[str]:
         noises.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(noise)}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
         start += count
-    return [_row(["", *noises]), " ".join(rules), _row(["loss", *(escape(c.heading) for c in columns)])]
+    return [
+        latex_row(["", *noises]),
+        " ".join(rules),
+        latex_row(["loss", *(escape(c.heading) for c in columns)]),
+    ]
 
 
-def _row(cells: Sequence[str]) -> str:
+def latex_row(cells: Sequence[str]) -> str:
+    """One row of a tabular, of cells that are LaTeX already."""
     return " & ".join(cells) + r" \\"
 
 

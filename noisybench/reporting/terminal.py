@@ -20,14 +20,15 @@ def render(table: Table, width: int | None) -> str:
     marked = (
         f" Best two of a column, with ties, {'marked *' if star else 'in bold'}." if table.marks_best else ""
     )
-    parts = [_fill(table.caption + marked, width)]
+    parts = [fill(table.caption + marked, width)]
     for block in table.blocks:
         pieces = [_piece(block, columns, star) for columns in _fitting(block, width, star)]
-        parts.append("\n\n".join([_fill(block.title, width), *pieces]))
-    return "\n\n".join([*parts, *(_fill(note, width) for note in table.notes)])
+        parts.append("\n\n".join([fill(block.title, width), *pieces]))
+    return "\n\n".join([*parts, *(fill(note, width) for note in table.notes)])
 
 
-def _fill(text: str, width: int | None) -> str:
+def fill(text: str, width: int | None) -> str:
+    """Text in lines of the terminal's width; one line where there is no terminal."""
     return textwrap.fill(text, width, break_on_hyphens=False) if width else text
 
 
@@ -48,12 +49,13 @@ def _widths(block: Block, columns: Sequence[Column], star: str) -> list[int]:
         for column in group:
             texts = [_text(row.get(column, NO_RUN), star) for row in block.rows.values()]
             own.append(max(len(text) for text in [column.heading + " " * len(star), *texts]))
-        own[-1] += max(0, len(f" {noise} ") - _span(own))
+        own[-1] += max(0, len(f" {noise} ") - span(own))
         widths += own
     return widths
 
 
-def _span(widths: Sequence[int]) -> int:
+def span(widths: Sequence[int]) -> int:
+    """Characters of columns with the gaps between them."""
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
@@ -61,7 +63,7 @@ def _fitting(block: Block, width: int | None, star: str) -> Iterator[Sequence[Co
     """Cut the columns to the width: all at once, else noise by noise, else as many rates as fit."""
 
     def fits(columns: Sequence[Column]) -> bool:
-        return width is None or _span([_label_width(block), *_widths(block, columns, star)]) <= width
+        return width is None or span([_label_width(block), *_widths(block, columns, star)]) <= width
 
     if fits(block.columns):
         yield block.columns
@@ -82,12 +84,12 @@ def _piece(block: Block, columns: Sequence[Column], star: str) -> str:
     placed = list(zip(columns, widths, strict=True))
     noises = []
     for noise, group in groupby(placed, key=lambda place: place[0].noise):
-        noises.append(f" {noise} ".center(_span([width for _, width in group]), "─"))
+        noises.append(f" {noise} ".center(span([width for _, width in group]), "─"))
     headings = [(column.heading + " " * len(star)).rjust(width) for column, width in placed]
     lines = [
         GAP.join([" " * label, *noises]),
         GAP.join(["loss".ljust(label), *headings]),
-        "─" * _span([label, *widths]),
+        "─" * span([label, *widths]),
     ]
     for loss, row in block.rows.items():
         cells = []
