@@ -53,11 +53,11 @@ def table(*rows: dict[str, Any], kind: str = "closed-set") -> Table:
 
 def texts(table: Table, column: Column = UNIFORM_40) -> dict[str, str]:
     """What the first block says in a column, by loss."""
-    return {row.label: cells.get(column, NO_RUN).text for row, cells in table.blocks[0].rows.items()}
+    return {row: cells.get(column, NO_RUN).text for row, cells in table.blocks[0].rows.items()}
 
 
 def best(table: Table) -> set[str]:
-    return {row.label for row, cells in table.blocks[0].rows.items() if cells[UNIFORM_40].best}
+    return {row for row, cells in table.blocks[0].rows.items() if cells[UNIFORM_40].best}
 
 
 # Statistics
@@ -157,7 +157,7 @@ OTHER = {
 def written_cells(block: Block) -> list[tuple[str, str, str, str]]:
     """Title, row, column and text of the cells that a block has."""
     return [
-        (block.title, row.label, column.heading, cell.text)
+        (block.title, row, column.heading, cell.text)
         for row, cells in block.rows.items()
         for column, cell in cells.items()
     ]

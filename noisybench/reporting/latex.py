@@ -49,12 +49,11 @@ def render(table: Table) -> str:
     marked = f" {table.marks_best} in bold." if table.marks_best else ""
     body = []
     for block in table.blocks:
-        body += [r"\midrule", _row([_spanning(table, rf"\textit{{{escape(block.title)}}}")])]
-        for group, rows in groupby(block.rows.items(), key=lambda item: item[0].group):
-            body += [_row([_spanning(table, escape(group))])] if group else []
-            for row, of_row in rows:
-                cells = [_cell(of_row.get(column, NO_RUN)) for column in table.columns]
-                body.append(_row([(r"\quad " if group else "") + escape(row.label), *cells]))
+        title = rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{\textit{{{escape(block.title)}}}}}"
+        body += [r"\midrule", latex_row([title])]
+        for row, of_row in block.rows.items():
+            cells = [_cell(of_row.get(column, NO_RUN)) for column in table.columns]
+            body.append(latex_row([escape(row), *cells]))
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
@@ -63,7 +62,7 @@ def render(table: Table) -> str:
             rf"\caption{{{escape(table.caption)}{marked}}}",
             rf"\label{{tab:{table.name}}}",
             SCALED,
-            rf"\begin{{tabular}}{{l{''.join('l' if c.words else 'r' for c in table.columns)}}}",
+            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
             r"\toprule",
             *_headings(table),
             *body,
@@ -75,11 +74,6 @@ def render(table: Table) -> str:
     )
 
 
-def _spanning(table: Table, text: str) -> str:
-    """A line as wide as the table."""
-    return rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{{text}}}"
-
-
 def _headings(table: Table) -> list[str]:
     """The groups over their columns, if there are any, each with a rule as wide as they are."""
     groups, rules = [], []
@@ -89,12 +83,13 @@ def _headings(table: Table) -> list[str]:
         groups.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(group)}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
         start += count
-    headings = _row([escape(table.stub), *(escape(column.heading) for column in table.columns)])
+    headings = latex_row([escape(table.stub), *(escape(column.heading) for column in table.columns)])
     grouped = any(column.group for column in table.columns)
-    return [_row(["", *groups]), " ".join(rules), headings] if grouped else [headings]
+    return [latex_row(["", *groups]), " ".join(rules), headings] if grouped else [headings]
 
 
-def _row(cells: Sequence[str]) -> str:
+def latex_row(cells: Sequence[str]) -> str:
+    """One row of a tabular, of cells that are LaTeX already."""
     return " & ".join(cells) + r" \\"
 
 

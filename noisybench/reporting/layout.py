@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from noisybench.reporting import cells as said
 from noisybench.reporting.cells import Record
 from noisybench.reporting.statistics import SCHEDULE, SETTINGS, as_records, rank, summarise
-from noisybench.reporting.tables import NO_RUNS, TABLES, Block, Cell, Column, Row, Table
+from noisybench.reporting.tables import NO_RUNS, TABLES, Block, Cell, Column, Table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DATA = ("draws", "labels", "keep", "train_size", "validation")
 METHOD = tuple(name for name in SETTINGS if name not in DATA)
 
-Rows = dict[Row, dict[Column, Cell]]
+Rows = dict[str, dict[Column, Cell]]
 
 
 @TABLES.register("closed-set", measure="test_accuracy")
@@ -77,7 +77,7 @@ def _losses_by_noise(records: Sequence[Record], usual: int) -> Rows:
     names = _names(records, ())
     rows: Rows = {}
     for record in records:
-        rows.setdefault(Row(names[_variant(record, ())]), {})[noise_column(record)] = cells[id(record)]
+        rows.setdefault(names[_variant(record, ())], {})[noise_column(record)] = cells[id(record)]
     return rows
 
 
@@ -87,7 +87,7 @@ def open_set(runs: "DataFrame") -> Table:
     order = ["dataset", *DATA, "loss", *METHOD, *SCHEDULE, "noise", "rate"]
     cells = summarise(runs, "last_test_accuracy").sort_values(order, key=rank, ignore_index=True)
     usual = said.usual_n(cells)
-    noises = [Row(noise_label(place)) for place in _noises(cells)]
+    noises = [noise_label(place) for place in _noises(cells)]
     blocks, own_settings = [], []
     for dataset, group in groupby(as_records(cells), key=itemgetter("dataset")):
         of_dataset = list(group)
@@ -121,9 +121,9 @@ def open_set(runs: "DataFrame") -> Table:
 def _noises_by_method(records: Sequence[Record], usual: int) -> Rows:
     """The cells of a block of open_set: noises as rows, methods as columns."""
     names = _names(records, METHOD)
-    of_row: dict[Row, list[Record]] = {}
+    of_row: dict[str, list[Record]] = {}
     for record in records:
-        of_row.setdefault(Row(noise_label(record)), []).append(record)
+        of_row.setdefault(noise_label(record), []).append(record)
     return {
         row: {
             Column("", names[_variant(record, METHOD)]): cell

@@ -22,18 +22,10 @@ NO_RUNS = (
 
 
 class Column(NamedTuple):
-    """What stands over a column, and over a group of columns; words are aligned to the left."""
+    """What stands over a column, and over the group of columns that it belongs to, if any."""
 
     group: str
     heading: str
-    words: bool = False
-
-
-class Row(NamedTuple):
-    """What stands before a row, and above a group of rows."""
-
-    label: str
-    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,11 +41,11 @@ NO_RUN = Cell()
 
 @dataclass(frozen=True)
 class Block:
-    """The rows of one data set and one setting, each with a cell where there is a run."""
+    """The runs of one data set and one setting.  rows: by label, with a cell where there is a run."""
 
     title: str
     columns: Sequence[Column]
-    rows: Mapping[Row, Mapping[Column, Cell]]
+    rows: Mapping[str, Mapping[Column, Cell]]
 
 
 @dataclass(frozen=True)

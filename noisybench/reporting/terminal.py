@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from noisybench.reporting.tables import NO_RUN, Block, Cell, Column, Row, Table
+from noisybench.reporting.tables import NO_RUN, Block, Cell, Column, Table
 
 GAP = "  "
 BOLD = "\033[1m{}\033[0m"
@@ -18,32 +18,24 @@ def render(table: Table, width: int | None) -> str:
     """
     star = "" if width else "*"
     marked = f" {table.marks_best} {'marked *' if star else 'in bold'}." if table.marks_best else ""
-    parts = [_fill(table.caption + marked, width)]
+    parts = [fill(table.caption + marked, width)]
     for block in table.blocks:
-        label = _label_width(table.stub, block)
+        label = max(map(len, [table.stub, *block.rows]))
         pieces = [
             _piece(table.stub, block, columns, label, star) for columns in _fitting(block, width, label, star)
         ]
-        parts.append("\n\n".join([_fill(block.title, width), *pieces]))
-    return "\n\n".join([*parts, *(_fill(note, width) for note in table.notes)])
+        parts.append("\n\n".join([fill(block.title, width), *pieces]))
+    return "\n\n".join([*parts, *(fill(note, width) for note in table.notes)])
 
 
-def _fill(text: str, width: int | None) -> str:
+def fill(text: str, width: int | None) -> str:
+    """Text in lines of the terminal's width; one line where there is no terminal."""
     return textwrap.fill(text, width, break_on_hyphens=False) if width else text
 
 
 def _text(cell: Cell, star: str) -> str:
     """What a cell says; those without the star leave its place blank, so that digits stay aligned."""
     return cell.text + (star if cell.best else " " * len(star))
-
-
-def _label(row: Row) -> str:
-    """What stands before a row; of a group, indented."""
-    return "  " + row.label if row.group else row.label
-
-
-def _label_width(stub: str, block: Block) -> int:
-    return max(map(len, [stub, *(text for row in block.rows for text in (row.group, _label(row)))]))
 
 
 def _widths(block: Block, columns: Sequence[Column], star: str) -> list[int]:
@@ -54,12 +46,13 @@ def _widths(block: Block, columns: Sequence[Column], star: str) -> list[int]:
         for column in group:
             texts = [_text(row.get(column, NO_RUN), star) for row in block.rows.values()]
             own.append(max(len(text) for text in [column.heading + " " * len(star), *texts]))
-        own[-1] += max(0, len(f" {name} ") - _span(own))
+        own[-1] += max(0, len(f" {name} ") - span(own))
         widths += own
     return widths
 
 
-def _span(widths: Sequence[int]) -> int:
+def span(widths: Sequence[int]) -> int:
+    """Characters of columns with the gaps between them."""
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
@@ -67,7 +60,7 @@ def _fitting(block: Block, width: int | None, label: int, star: str) -> Iterator
     """Cut the columns to the width: all at once, else group by group, else as many as fit."""
 
     def fits(columns: Sequence[Column]) -> bool:
-        return width is None or _span([label, *_widths(block, columns, star)]) <= width
+        return width is None or span([label, *_widths(block, columns, star)]) <= width
 
     if fits(block.columns):
         yield block.columns
@@ -87,24 +80,18 @@ def _piece(stub: str, block: Block, columns: Sequence[Column], label: int, star:
     placed = list(zip(columns, _widths(block, columns, star), strict=True))
     groups = []
     for name, group in groupby(placed, key=lambda place: place[0].group):
-        groups.append(f" {name} ".center(_span([width for _, width in group]), "─"))
-    headings = [_aligned(column.heading + " " * len(star), column, width) for column, width in placed]
+        groups.append(f" {name} ".center(span([width for _, width in group]), "─"))
+    headings = [(column.heading + " " * len(star)).rjust(width) for column, width in placed]
     lines = [
         *([GAP.join([" " * label, *groups])] if any(column.group for column in columns) else []),
         GAP.join([stub.ljust(label), *headings]),
-        "─" * _span([label, *(width for _, width in placed)]),
+        "─" * span([label, *(width for _, width in placed)]),
     ]
-    for name, rows in groupby(block.rows.items(), key=lambda item: item[0].group):
-        lines += [name] if name else []
-        for row, of_row in rows:
-            cells = []
-            for column, width in placed:
-                cell = of_row.get(column, NO_RUN)
-                text = _aligned(_text(cell, star), column, width)
-                cells.append(BOLD.format(text) if cell.best and not star else text)
-            lines.append(GAP.join([_label(row).ljust(label), *cells]))
+    for row, of_row in block.rows.items():
+        cells = []
+        for column, width in placed:
+            cell = of_row.get(column, NO_RUN)
+            text = _text(cell, star).rjust(width)
+            cells.append(BOLD.format(text) if cell.best and not star else text)
+        lines.append(GAP.join([row.ljust(label), *cells]))
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _aligned(text: str, column: Column, width: int) -> str:
-    return text.ljust(width) if column.words else text.rjust(width)
