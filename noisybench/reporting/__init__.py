@@ -7,6 +7,9 @@
     cells.py        what layouts share: titles, texts of cells, the best two, notes
     layout.py       the kinds of table: what is a row, a column and a block of them
     lines.py        the other layout: a line for each thing, under one heading
+    published/      numbers of others, as CSV, and what must be known to read them
+    agreement.py    whether two means agree, from summary statistics
+    against.py      our runs beside published numbers
     formats.py      both as text, for a terminal, Markdown, LaTeX, CSV or JSON
     terminal.py, markdown.py, latex.py, render_lines.py    what the formats are made of
 

@@ -21,7 +21,7 @@ METHOD = tuple(name for name in SETTINGS if name not in DATA)
 Rows = dict[str, dict[Column, Cell]]
 
 
-@TABLES.register("closed-set", measure="test_accuracy")
+@TABLES.register("closed-set")
 def closed_set(runs: "DataFrame") -> Table:
     """Table 1 of the paper: test accuracy at the epoch of highest noisy-validation accuracy."""
     cells = summarise(runs, "test_accuracy")
@@ -81,7 +81,7 @@ def _losses_by_noise(records: Sequence[Record], usual: int) -> Rows:
     return rows
 
 
-@TABLES.register("open-set", measure="last_test_accuracy")
+@TABLES.register("open-set")
 def open_set(runs: "DataFrame") -> Table:
     """Table 2 of the paper: test accuracy at the last epoch, with a column for each method."""
     order = ["dataset", *DATA, "loss", *METHOD, *SCHEDULE, "noise", "rate"]
