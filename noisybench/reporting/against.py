@@ -198,19 +198,20 @@ def _caption(table: Table, known: Source, any_compared: bool) -> str:
 def _notes(compared: "DataFrame", known: Source, margin: float) -> list[str]:
     """How the verdict was reached, as far as there is one, and how the published numbers were read."""
     notes = []
-    if compared["welch_p"].notna().any():
+    if not compared["verdict"].isin([NO_REPRODUCTION, NO_SPREAD]).all():
         notes.append(
             f"Each cell by itself, at the level {ALPHA:g}. agrees: equivalent within ±{margin:g} percentage"
-            " points, by two one-sided Welch tests. differs: Welch's t-test says so. differs, within the margin:"
-            " both. undecided: neither, so more seeds are needed. –: fewer than two runs."
+            " points, by two one-sided Welch tests. differs: by Welch's t-test. differs, within the margin:"
+            " both. undecided: neither, so more seeds are needed. –: fewer than two runs, so no test."
         )
     spread = compared["published_n"].dropna()
     if len(spread):
+        numbers = listing(sorted(spread.unique()))
         notes.append(
-            f"Published are mean ± standard deviation of n = {listing(sorted(spread.unique()))} runs, whatever"
-            " our n; whether theirs is the sample standard deviation (n−1) is not said, and assumed here."
+            f"Published are mean ± standard deviation of n = {numbers} runs, whatever our n; whether theirs"
+            " is the sample standard deviation (n−1) is not said, and assumed here."
         )
-    if compared["verdict"].eq(NO_SPREAD).any() or len(spread) < len(compared):
+    if len(spread) < len(compared):
         notes.append(f"{NO_SPREAD[0].upper()}{NO_SPREAD[1:]}, nor how many runs there were.")
     if compared["verdict"].eq(NO_REPRODUCTION).any():
         notes.append(
