@@ -9,7 +9,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from noisybench.config import Config
 from noisybench.errors import InvalidValue, UnknownName
 from noisybench.reporting import cells as said
 from noisybench.reporting.agreement import ALPHA, Summary, tost_p, verdict, welch_p
@@ -111,7 +110,7 @@ def _deviations(record: Record, known: Source) -> list[str]:
     """The settings that are not those of the published runs: ``epochs=3 (protocol: 120)``."""
     dataset = stem(record["dataset"])
     try:
-        usual = Config.create(dataset=dataset, loss=record["loss"], **known.protocol).row()
+        usual = known.config(dataset, record["loss"]).row()
     except UnknownName:
         # The store may come from a noisybench that knows more; nothing is taken for granted then.
         return [f"settings that cannot be checked, as {record['loss']} is not known here"]

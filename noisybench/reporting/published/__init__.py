@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from noisybench.config import Config
 from noisybench.errors import UnknownName
 from noisybench.registry import DATASETS, LOSSES, NOISES, Registry
 
@@ -38,6 +39,12 @@ class Source:
     file: str
     protocol: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def config(self, dataset: str, loss: str) -> Config:
+        """How the published runs of a loss were set up.  What a loss sets itself stays, but for the length."""
+        own = LOSSES.bind(loss).entry.about.get("protocol", {}).keys() - {"epochs"}
+        usual = {name: value for name, value in self.protocol.items() if name not in own}
+        return Config.create(dataset=dataset, loss=loss, **usual)
 
     def figures(self) -> dict[Place, Figure]:
         """The numbers by data set, loss, noise and rate, names in canonical form."""
@@ -81,6 +88,7 @@ SOURCES: dict[str, dict[str, Source]] = {
             protocol={
                 "model": "cnn6",
                 "epochs": 100,
+                "milestones": (40, 80),
                 "augment": "none",
                 "draws": "exact",
                 "prune_from": 10,
