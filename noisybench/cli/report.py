@@ -1,4 +1,4 @@
-"""`noisybench report`: the tables of the paper from the runs of a store."""
+"""`noisybench report`: the tables of the paper from the runs of a store, and comparisons of losses."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,8 @@ import typer
 from noisybench.cli.arguments import DATABASE, Database, Where
 from noisybench.cli.console import console, say, tell, warn
 from noisybench.errors import InvalidValue
-from noisybench.reporting.formats import FORMATS
+from noisybench.reporting.comparison_lines import compare
+from noisybench.reporting.formats import FORMATS, Document
 from noisybench.reporting.selection import select
 from noisybench.reporting.tables import TABLES
 
@@ -20,7 +21,21 @@ KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
 
 def report(
+    losses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[LOSS]...", help="The losses that --compare is about; lq is any q.", show_default=False
+        ),
+    ] = None,
     table: Annotated[str, typer.Option("--table", help=KINDS_OF_TABLE)] = "closed-set",
+    comparing: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare the LOSSes seed by seed, in the measure of --table: difference, 95 % confidence"
+            " interval, paired t-test with Holm's correction, and how many seeds would tell them apart.",
+        ),
+    ] = False,
     form: Annotated[str, typer.Option("--format", help=f"One of {KNOWN_FORMATS}.")] = "table",
     where: Where = None,
     db: Database = DATABASE,
@@ -31,19 +46,35 @@ def report(
     """Print a table of mean ± sample standard deviation over seeds; accuracies are in percent."""
     from noisybench.store import Store
 
-    runs, unmatched = select(Store.open(db, create=False).results(), where or [])
+    kind = TABLES.bind(table)
+    if losses and not comparing:
+        raise InvalidValue(
+            f"{' '.join(losses)} is given, but only --compare takes losses by themselves: write"
+            " `report --compare lq cce`, or `report --where loss=lq` for the table of one."
+        )
+    if comparing and not losses:
+        raise InvalidValue("--compare needs at least two losses: write `report --compare lq cce`.")
+    store = Store.open(db, create=False)
+    runs, unmatched = select(store.results(), where or [])
     for sentence in unmatched:
         warn(sentence)
-    print_table(runs, table, form, out)
+    if comparing:
+        document: Document = compare(runs, losses or [], kind.entry.about["measure"])
+    else:
+        document = kind(runs)
+    print_report(document, form, out)
 
 
-def print_table(
-    runs: "DataFrame", table: str = "closed-set", form: str = "table", out: Path | None = None
-) -> None:
-    """Print the table of these rows of `Store.results`, or write it to `out`."""
+def print_table(runs: "DataFrame", table: str) -> None:
+    """Print the table of these rows of `Store.results`."""
+    print_report(TABLES.bind(table)(runs))
+
+
+def print_report(document: Document, form: str = "table", out: Path | None = None) -> None:
+    """Print a report, or write it to `out`."""
     to_terminal = out is None and console().is_terminal and not console().is_dumb_terminal
     width = console().width if to_terminal else None
-    text = FORMATS.bind(form)(TABLES.bind(table)(runs), width=width)
+    text = FORMATS.bind(form)(document, width=width)
     if out is None:
         say(text)
         return

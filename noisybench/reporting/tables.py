@@ -83,7 +83,7 @@ class Table:
         return any(cell.best for block in self.blocks for row in block.rows.values() for cell in row.values())
 
 
-@TABLES.register("closed-set")
+@TABLES.register("closed-set", measure="test_accuracy")
 def closed_set(runs: "DataFrame") -> Table:
     """Table 1 of the paper: test accuracy at the epoch of highest noisy-validation accuracy."""
     what = "Test accuracy in percent at the epoch of highest noisy-validation accuracy"
@@ -103,13 +103,13 @@ def _lay_out(name: str, runs: "DataFrame", measure: str, what: str) -> Table:
             records = list(of_block)
             rows = _rows(records, usual_n)
             used = [column for column in columns if any(column in row for row in rows.values())]
-            blocks.append(Block(_title(dataset, records[0], differing), used, rows))
+            blocks.append(Block(title(dataset, records[0], differing), used, rows))
     return Table(
         name=name,
         caption=f"{what}{_over_seeds(cells, usual_n)}." if blocks else NO_RUNS,
         columns=columns,
         blocks=blocks,
-        notes=_notes(runs),
+        notes=notes(runs),
         cells=cells,
     )
 
@@ -135,14 +135,14 @@ def _columns(cells: "DataFrame") -> list[Column]:
     return [Column(*place) for place in places.itertuples(index=False)]
 
 
-def _title(dataset: str, settings: Record, differing: Sequence[str]) -> str:
+def title(dataset: str, settings: Record, differing: Sequence[str]) -> str:
     """The data set, model, epochs and images (with those that validate); of the other settings, those
     that tell blocks apart or are not what the data set's protocol says.
 
     The latter are written as --where takes them.
     """
     images = f"{settings['train_size']:,}" if settings["train_size"] else "all"
-    title = f"{dataset}: {settings['model']}, {settings['epochs']} epochs, {images} images"
+    text = f"{dataset}: {settings['model']}, {settings['epochs']} epochs, {images} images"
     said = ("model", "epochs", "train_size")
     try:
         usual = Config.create(dataset=dataset, **{name: settings[name] for name in said}).row()
@@ -154,11 +154,15 @@ def _title(dataset: str, settings: Record, differing: Sequence[str]) -> str:
         for name in SETTINGS
         if name not in said and settings[name] and (name in differing or settings[name] != usual[name])
     ]
-    return "; ".join([title, *(f"{name}={_value(settings[name])}" for name in others)])
+    return "; ".join([text, *(setting(name, settings) for name in others)])
 
 
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def setting(name: str, settings: Record) -> str:
+    """A setting and its value as --where takes them: ``lr=0.01``."""
+    value = settings[name]
+    if value is None:
+        return f"{name}=none"
+    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
 
 
 def _rows(records: Sequence[Record], usual_n: int) -> dict[str, dict[Column, Cell]]:
@@ -207,7 +211,7 @@ def _text(record: Record, usual_n: int) -> str:
     return f"{record['mean']:.2f}{spread}{unusual}"
 
 
-def _notes(runs: "DataFrame") -> list[str]:
+def notes(runs: "DataFrame") -> list[str]:
     """What the numbers alone do not tell: which runs are in no average, whose pruning came to nothing,
     and which were not the first of their kind."""
     unfinished = [
@@ -215,17 +219,17 @@ def _notes(runs: "DataFrame") -> list[str]:
         for status in UNFINISHED
         if (ids := sorted(runs["id"][runs["status"].eq(status)]))
     ]
-    notes = [f"Not in the averages: {', '.join(unfinished)}."] if unfinished else []
+    said = [f"Not in the averages: {', '.join(unfinished)}."] if unfinished else []
     completed = runs[runs["status"].eq("completed")]
     pruning = completed[completed["prune_from"].notna()]
     for loss, group in pruning.groupby("loss"):
         early = int((group["best_epoch"] <= group["prune_from"]).sum())
         if early:
-            notes.append(
+            said.append(
                 f"{early} of {len(group)} runs of {loss} were best before their first pruning: those"
                 " accuracies are of networks that no pruning has touched."
             )
     again = completed["id"][completed["attempt"] > 1]
     if len(again):
-        notes.append(f"Trained more than once, with --force: {listing(sorted(again))}.")
-    return notes
+        said.append(f"Trained more than once, with --force: {listing(sorted(again))}.")
+    return said
