@@ -9,21 +9,19 @@ from itertools import combinations, groupby
 from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import InvalidValue, UnknownName
+from noisybench.reporting.cells import Record, pruned
+from noisybench.reporting.layout import DATA, METHOD
 from noisybench.reporting.paired import Paired, holm, paired
 from noisybench.reporting.selection import select
 from noisybench.reporting.statistics import SCHEDULE, SETTINGS, WHOLE, as_records, rank
-from noisybench.reporting.tables import Record
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# What a run learns from and, with the seed, its noisy labels and split.  The other settings are how it
-# learns: of these, a method may have its own.
-DATA = ("draws", "labels", "keep", "train_size", "validation")
-HOW = tuple(name for name in SETTINGS if name not in DATA)
+# Where runs of two methods can be pairs: these settings and the seed give the noisy labels and the split.
 PLACE = ("dataset", *DATA, "noise", "rate")
 
-# The runs of one method at one place, by their settings HOW, then by seed.
+# The runs of one method at one place, by their settings METHOD, then by seed.
 Variants = dict[tuple[Any, ...], dict[int, Record]]
 
 
@@ -45,7 +43,7 @@ class Comparison:
         """The settings in which the two are not the same; a loss that does not prune has no schedule."""
         one, other = self.first[0], self.second[0]
         schedule = [name for name in SCHEDULE if None not in (one[name], other[name])]
-        return [name for name in (*HOW, *schedule) if one[name] != other[name]]
+        return [name for name in (*METHOD, *schedule) if one[name] != other[name]]
 
 
 def comparisons(
@@ -75,7 +73,7 @@ def comparisons(
     for _, group in groupby(completed, key=_place):
         variants: dict[str, Variants] = {method: {} for method in methods}
         for record in group:
-            how = tuple(record[name] for name in HOW)
+            how = tuple(record[name] for name in METHOD)
             variants[record["method"]].setdefault(how, {})[record["seed"]] = record
         for one, other in combinations(methods, 2):
             pairs = list(_pairs(variants[one], variants[other]))
@@ -91,7 +89,7 @@ def comparisons(
 
 def chosen(runs: "DataFrame", losses: Sequence[str]) -> "DataFrame":
     """The runs of the losses, loss by loss as they are given, each by its settings and seed."""
-    ordered = runs.sort_values(["loss", *SCHEDULE, *HOW, "seed"], key=rank)
+    ordered = runs.sort_values(["loss", *SCHEDULE, *METHOD, "seed"], key=rank)
     ids: dict[str, None] = {}
     for name in losses:
         found, unmatched = select(ordered, [f"loss={name}"])
@@ -112,7 +110,7 @@ def _with_methods(runs: "DataFrame") -> list[Record]:
 
 def _method(record: Record, several: bool) -> str:
     loss: str = record["loss"]
-    return f"{loss}, pruned from {record['prune_from']} every {record['prune_every']}" if several else loss
+    return f"{loss}, {pruned(record)}" if several else loss
 
 
 def _settings(record: Record) -> tuple[Any, ...]:

@@ -5,10 +5,12 @@ from itertools import count, islice, product
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from noisybench.reporting.comparison import DATA, HOW, PLACE, Comparison, chosen, comparisons
+from noisybench.reporting.cells import Record, differing, idle_prunings, notes, number, setting, title
+from noisybench.reporting.comparison import PLACE, Comparison, chosen, comparisons
+from noisybench.reporting.layout import DATA, METHOD
 from noisybench.reporting.lines import Lines, Section
 from noisybench.reporting.paired import MOST_PAIRS
-from noisybench.reporting.tables import NO_RUNS, Record, notes, setting, title
+from noisybench.reporting.tables import NO_RUNS
 from noisybench.reporting.wording import listing
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ HEADINGS = ("η", "pair", "n", "from", "to", "diff.", "95 % CI", "p", "p Holm", 
 CELLS = (
     *("dataset", "noise", "rate", "first", "second", "mean_first", "mean_second", "difference", "sd"),
     *("n", "low", "high", "p", "p_holm", "seeds_needed", "seeds", "differing", "measure", "unit"),
-    *(*DATA, *HOW),
+    *(*DATA, *METHOD),
 )
 
 
@@ -41,13 +43,15 @@ def compare(runs: "DataFrame", losses: Sequence[str], measure: str) -> Lines:
     sections: dict[str, list[list[str]]] = {}
     for each in made:
         sections.setdefault(_title(each, made), []).append(_row(each, letters))
+    involved = chosen(runs, losses)
+    idle = idle_prunings(involved) if measure == "test_accuracy" else []
     return Lines(
         name="compare",
         caption=_caption(letters, made, measure),
         headings=HEADINGS,
         labels=2,
         sections=[Section(*section) for section in sections.items()],
-        notes=[*_notes(made, alone), *notes(chosen(runs, losses))],
+        notes=[*_notes(made, alone), *notes(involved), *idle],
         cells=type(runs)([_cell(each, measure) for each in made], columns=CELLS, dtype=object),
     )
 
@@ -75,8 +79,7 @@ def _title(comparison: Comparison, made: Sequence[Comparison]) -> str:
     """The data set and settings, as in the tables, and the noise."""
     first = comparison.first[0]
     same_data = [each.first[0] for each in made if each.first[0]["dataset"] == first["dataset"]]
-    differing = [name for name in (*DATA, *HOW) if len({record[name] for record in same_data}) > 1]
-    return f"{title(first['dataset'], first, differing)}; {first['noise']} noise"
+    return f"{title(first['dataset'], first, differing(same_data, (*DATA, *METHOD)))}; {first['noise']} noise"
 
 
 def _row(comparison: Comparison, letters: Mapping[str, str]) -> list[str]:
@@ -84,7 +87,7 @@ def _row(comparison: Comparison, letters: Mapping[str, str]) -> list[str]:
     cell = _cell(comparison, "")
     low, high, needed = cell["low"], cell["high"], cell["seeds_needed"]
     return [
-        f"{cell['rate']:g}",
+        number(cell["rate"]),
         " to ".join(letters[method] for method in comparison.methods),
         str(cell["n"]),
         f"{cell['mean_first']:.2f}",
@@ -115,7 +118,7 @@ def _cell(comparison: Comparison, measure: str) -> dict[str, Any]:
     first, second = comparison.methods
     found = comparison.found
     return {
-        **{name: comparison.first[0][name] for name in (*PLACE, *HOW)},
+        **{name: comparison.first[0][name] for name in (*PLACE, *METHOD)},
         "first": first,
         "second": second,
         "mean_first": found.first,

@@ -31,17 +31,17 @@ def markdown(table: Document) -> str:
     """GitHub's Markdown, one table per block or section."""
     if isinstance(table, Lines):
         return render_lines.markdown(table)
-    marked = " Best two of a column, with ties, in bold." if table.marks_best else ""
+    marked = f" {table.marks_best} in bold." if table.marks_best else ""
     parts = [markdown_text(table.caption) + marked]
     for block in table.blocks:
-        head = ["loss", *(f"{column.noise} {column.heading}" for column in block.columns)]
+        head = [table.stub, *(f"{column.group} {column.heading}".strip() for column in block.columns)]
         lines = [
             markdown_row([markdown_text(text) for text in head]),
             markdown_row(["---", *["---:"] * len(block.columns)]),
         ]
-        for loss, row in block.rows.items():
-            cells = [_markdown_cell(row.get(column, NO_RUN)) for column in block.columns]
-            lines.append(markdown_row([markdown_text(loss), *cells]))
+        for row, of_row in block.rows.items():
+            cells = [_markdown_cell(of_row.get(column, NO_RUN)) for column in block.columns]
+            lines.append(markdown_row([markdown_text(row), *cells]))
         parts += [f"**{markdown_text(block.title)}**", "\n".join(lines)]
     return "\n\n".join([*parts, *(markdown_text(note) for note in table.notes)])
 
