@@ -100,3 +100,17 @@ def test_wrong_comparisons(store: Store, arguments: list[str], message: str) -> 
     result = CliRunner().invoke(app, ["report", *arguments])
     assert result.exit_code == 2 and message in " ".join(result.stderr.split())
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--audit", "selektion"], "Did you mean 'selection'? Known: selection."),
+        (["--audit", ""], "write it as name"),
+        (["--audit", "selection", "--compare", "lq", "cce"], "ask for one at a time"),
+    ],
+)
+def test_wrong_audits(store: Store, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["report", *arguments])
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split())
+    assert result.stdout == ""

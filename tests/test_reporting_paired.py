@@ -1,6 +1,8 @@
 """The paired t-test, Holm's correction and the number of pairs, against references of their own."""
 
 import statistics
+import subprocess
+import sys
 from math import sqrt
 
 import numpy as np
@@ -140,3 +142,8 @@ def test_too_many_pairs_are_not_counted() -> None:
     assert pairs_needed(0, 1) is None and pairs_needed(0.01, 1) is None
     # z(0.975) + z(0.8) = 2.8016: to tell this effect takes (2.8016 / 0.0285)² pairs, and two more for t.
     assert pairs_needed(0.0285, 1) == pytest.approx((2.8016 / 0.0285) ** 2 + 2, abs=2)
+
+
+def test_the_command_line_does_not_wait_for_scipy() -> None:
+    code = "import sys, noisybench.cli.report; sys.exit(bool({'scipy', 'pandas'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -8,6 +8,7 @@ import typer
 from noisybench.cli.arguments import DATABASE, Database, Where
 from noisybench.cli.console import console, say, tell, warn
 from noisybench.errors import InvalidValue
+from noisybench.reporting.audits import AUDITS
 from noisybench.reporting.comparison_lines import compare
 from noisybench.reporting.formats import FORMATS, Document
 from noisybench.reporting.selection import select
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
+KINDS_OF_AUDIT = "; ".join(f"{entry.name}: {entry.help}" for entry in AUDITS)
 KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
 
@@ -24,7 +26,7 @@ def report(
     losses: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[LOSS]...", help="The losses that --compare is about; lq is any q.", show_default=False
+            metavar="LOSS", help="The losses that --compare is about; lq is any q.", show_default=False
         ),
     ] = None,
     table: Annotated[str, typer.Option("--table", help=KINDS_OF_TABLE)] = "closed-set",
@@ -36,6 +38,7 @@ def report(
             " interval, paired t-test with Holm's correction, and how many seeds would tell them apart.",
         ),
     ] = False,
+    audit: Annotated[str | None, typer.Option("--audit", help=KINDS_OF_AUDIT, show_default=False)] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {KNOWN_FORMATS}.")] = "table",
     where: Where = None,
     db: Database = DATABASE,
@@ -43,7 +46,10 @@ def report(
         Path | None, typer.Option("--out", help="Write to this file instead of stdout.", show_default=False)
     ] = None,
 ) -> None:
-    """Print a table of mean ± sample standard deviation over seeds; accuracies are in percent."""
+    """Print a table of mean ± sample standard deviation over seeds, or what --compare or --audit find.
+
+    Accuracies are in percent.
+    """
     from noisybench.store import Store
 
     kind = TABLES.bind(table)
@@ -52,8 +58,11 @@ def report(
             f"{' '.join(losses)} is given, but only --compare takes losses by themselves: write"
             " `report --compare lq cce`, or `report --where loss=lq` for the table of one."
         )
+    if comparing and audit is not None:
+        raise InvalidValue("--compare and --audit are two reports: ask for one at a time.")
     if comparing and not losses:
         raise InvalidValue("--compare needs at least two losses: write `report --compare lq cce`.")
+    audited = AUDITS.bind(audit) if audit is not None else None
     store = Store.open(db, create=False)
     runs, unmatched = select(store.results(), where or [])
     for sentence in unmatched:
@@ -61,7 +70,7 @@ def report(
     if comparing:
         document: Document = compare(runs, losses or [], kind.entry.about["measure"])
     else:
-        document = kind(runs)
+        document = audited(runs, store.epochs()) if audited else kind(runs)
     print_report(document, form, out)
 
 

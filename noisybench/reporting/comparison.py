@@ -57,7 +57,7 @@ def comparisons(
     Returns the methods, the comparisons, and for (method, other) the runs that have no counterpart.
     Raises UnknownName for a loss that no run has, InvalidValue for less than two methods.
     """
-    records = _with_methods(chosen(runs, losses))
+    records = with_methods(chosen(runs, losses))
     methods = list(dict.fromkeys(record["method"] for record in records))
     if len(methods) < 2:
         raise InvalidValue(
@@ -99,7 +99,7 @@ def chosen(runs: "DataFrame", losses: Sequence[str]) -> "DataFrame":
     return ordered.set_index("id", drop=False).loc[list(ids)]
 
 
-def _with_methods(runs: "DataFrame") -> list[Record]:
+def with_methods(runs: "DataFrame") -> list[Record]:
     """The runs with the `method` that each is a run of."""
     records = as_records(runs.astype(WHOLE))
     schedules: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}

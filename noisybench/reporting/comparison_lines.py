@@ -40,9 +40,6 @@ def compare(runs: "DataFrame", losses: Sequence[str], measure: str) -> Lines:
         return Lines("compare", NO_RUNS, HEADINGS, 2, [], [], type(runs)(columns=CELLS))
     methods, made, alone = comparisons(runs, losses, measure)
     letters = dict(zip(methods, islice(_letters(), len(methods)), strict=True))
-    sections: dict[str, list[list[str]]] = {}
-    for each in made:
-        sections.setdefault(_title(each, made), []).append(_row(each, letters))
     involved = chosen(runs, losses)
     idle = idle_prunings(involved) if measure == "test_accuracy" else []
     return Lines(
@@ -50,7 +47,9 @@ def compare(runs: "DataFrame", losses: Sequence[str], measure: str) -> Lines:
         caption=_caption(letters, made, measure),
         headings=HEADINGS,
         labels=2,
-        sections=[Section(*section) for section in sections.items()],
+        sections=[
+            Section(name, [_row(each, letters) for each in group]) for name, group in _by_title(made).items()
+        ],
         notes=[*_notes(made, alone), *notes(involved), *idle],
         cells=type(runs)([_cell(each, measure) for each in made], columns=CELLS, dtype=object),
     )
@@ -67,19 +66,26 @@ def _caption(letters: Mapping[str, str], made: Sequence[Comparison], measure: st
         return f"Nothing to compare: {legend} have no completed run at the same place with the same seed."
     tests = sum(each.found.p is not None for each in made)
     return (
-        f"Differences in {WHAT[measure]}: {legend}. Runs are paired by seed, at which both saw the same noisy"
-        " labels and split. From and to are means over the n pairs, diff. is to − from; p is of the paired"
-        f" t-test, p Holm is corrected for all tests here ({tests}). Seeds is how many pairs it needs to"
-        " tell the two apart, at α = 0.05 with 80 % power, should differences have the mean and spread seen"
-        " here: a rough guide where n is small."
+        f"Differences in {WHAT[measure]}: {legend}. Runs are paired by seed, at which both saw the same"
+        " noisy labels and split. From and to are means over the n pairs, diff. is to − from; p is of the"
+        f" paired t-test, p Holm is corrected for all tests here ({tests}). Seeds is how many pairs this test"
+        " needs to tell the two apart, at α = 0.05 with 80 % power, should differences have the mean and"
+        " spread seen here: a rough guide where n is small."
     )
 
 
-def _title(comparison: Comparison, made: Sequence[Comparison]) -> str:
-    """The data set and settings, as in the tables, and the noise."""
-    first = comparison.first[0]
-    same_data = [each.first[0] for each in made if each.first[0]["dataset"] == first["dataset"]]
-    return f"{title(first['dataset'], first, differing(same_data, (*DATA, *METHOD)))}; {first['noise']} noise"
+def _by_title(made: Sequence[Comparison]) -> dict[str, list[Comparison]]:
+    """The comparisons under the title that the tables have for the settings of `first`, and the noise."""
+    of_dataset: dict[str, list[Record]] = {}
+    for each in made:
+        of_dataset.setdefault(each.first[0]["dataset"], []).append(each.first[0])
+    different = {name: differing(firsts, (*DATA, *METHOD)) for name, firsts in of_dataset.items()}
+    sections: dict[str, list[Comparison]] = {}
+    for each in made:
+        first = each.first[0]
+        name = f"{title(first['dataset'], first, different[first['dataset']])}; {first['noise']} noise"
+        sections.setdefault(name, []).append(each)
+    return sections
 
 
 def _row(comparison: Comparison, letters: Mapping[str, str]) -> list[str]:
