@@ -172,11 +172,11 @@ def test_nothing_to_audit() -> None:
     assert audit().caption == NO_RUNS
     lines = audit((run(status="failed"), FIRST))
     assert lines.caption.startswith("No run has completed") and lines.sections == []
-    for entry in FORMATS:
-        assert FORMATS.bind(entry.name)(lines, width=80)
+    for form in ("table", "markdown", "latex"):
+        assert "No run has completed" in FORMATS.bind(form)(lines, width=80)
 
 
-@pytest.mark.parametrize("form", [entry.name for entry in FORMATS])
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
 def test_every_format_takes_it(form: str) -> None:
     text = FORMATS.bind(form)(audit((run(), FIRST), (run(seed=1), SECOND), (run(rate=0.6), FIRST)), width=80)
     assert "cce" in text and (form != "latex" or text.isascii())
