@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from test_reporting import ROWS, run, runs
 
 from noisybench.errors import InvalidValue, UnknownName
-from noisybench.reporting.comparison_lines import CELLS, HEADINGS, WHAT, compare
+from noisybench.reporting.comparison_lines import CELLS, HEADINGS, compare
 from noisybench.reporting.formats import FORMATS
+from noisybench.reporting.layout import MEASURES
 from noisybench.reporting.lines import Lines
 from noisybench.reporting.tables import NO_RUNS, TABLES
 
@@ -240,4 +241,4 @@ def test_every_format_says_the_same(form: str) -> None:
 
 
 def test_every_table_has_a_measure_that_has_words() -> None:
-    assert {entry.about["measure"] for entry in TABLES} <= set(WHAT)
+    assert {entry.about["measure"] for entry in TABLES} <= set(MEASURES)

@@ -8,9 +8,11 @@ import typer
 from noisybench.cli.arguments import DATABASE, Database, Where
 from noisybench.cli.console import console, say, tell, warn
 from noisybench.errors import InvalidValue
+from noisybench.reporting.against import MARGIN, against
 from noisybench.reporting.audits import AUDITS
 from noisybench.reporting.comparison_lines import compare
 from noisybench.reporting.formats import FORMATS, Document
+from noisybench.reporting.published import SOURCES
 from noisybench.reporting.selection import select
 from noisybench.reporting.tables import TABLES
 
@@ -40,6 +42,22 @@ def report(
     ] = False,
     audit: Annotated[str | None, typer.Option("--audit", help=KINDS_OF_AUDIT, show_default=False)] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {KNOWN_FORMATS}.")] = "table",
+    published: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            help=f"Set beside published numbers, and say whether they agree: {', '.join(SOURCES)}.",
+            show_default=False,
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            help="With --against: means that differ by less agree, in percentage points."
+            f" [default: {MARGIN:g}]",
+            show_default=False,
+        ),
+    ] = None,
     where: Where = None,
     db: Database = DATABASE,
     out: Annotated[
@@ -52,35 +70,44 @@ def report(
     """
     from noisybench.store import Store
 
-    kind = TABLES.bind(table)
+    given = {"--compare": comparing, "--audit": audit is not None, "--against": published is not None}
+    asked = [option for option, is_given in given.items() if is_given]
+    if len(asked) > 1:
+        raise InvalidValue(f"{' and '.join(asked)} are reports of their own: ask for one at a time.")
     if losses and not comparing:
         raise InvalidValue(
             f"{' '.join(losses)} is given, but only --compare takes losses by themselves: write"
             " `report --compare lq cce`, or `report --where loss=lq` for the table of one."
         )
-    if comparing and audit is not None:
-        raise InvalidValue("--compare and --audit are two reports: ask for one at a time.")
     if comparing and not losses:
         raise InvalidValue("--compare needs at least two losses: write `report --compare lq cce`.")
-    audited = AUDITS.bind(audit) if audit is not None else None
+    if margin is not None and published is None:
+        raise InvalidValue("--margin is that of --against: give --against paper too.")
+    laid_out = TABLES.bind(table)
+    audited = None if audit is None else AUDITS.bind(audit)
     store = Store.open(db, create=False)
     runs, unmatched = select(store.results(), where or [])
     for sentence in unmatched:
         warn(sentence)
-    if comparing:
-        document: Document = compare(runs, losses or [], kind.entry.about["measure"])
+    document: Document
+    if losses:
+        document = compare(runs, losses, laid_out.entry.about["measure"])
+    elif audited:
+        document = audited(runs, store.epochs())
+    elif published is not None:
+        document = against(laid_out(runs), runs, published, MARGIN if margin is None else margin)
     else:
-        document = audited(runs, store.epochs()) if audited else kind(runs)
-    print_report(document, form, out)
+        document = laid_out(runs)
+    print_document(document, form, out)
 
 
 def print_table(runs: "DataFrame", table: str) -> None:
     """Print the table of these rows of `Store.results`."""
-    print_report(TABLES.bind(table)(runs))
+    print_document(TABLES.bind(table)(runs))
 
 
-def print_report(document: Document, form: str = "table", out: Path | None = None) -> None:
-    """Print a report, or write it to `out`."""
+def print_document(document: Document, form: str = "table", out: Path | None = None) -> None:
+    """Print a report in a format, or write it to `out`."""
     to_terminal = out is None and console().is_terminal and not console().is_dumb_terminal
     width = console().width if to_terminal else None
     text = FORMATS.bind(form)(document, width=width)

@@ -10,6 +10,9 @@
     paired.py       the paired t-test, Holm's correction, how many pairs would do
     comparison.py   losses against each other, seed by seed; comparison_lines.py lays it out
     audits.py       the same runs under other rules of selection, and what each leaks
+    published/      numbers of others, as CSV, and what must be known to read them
+    agreement.py    whether two means agree, from summary statistics
+    against.py      our runs beside published numbers
     formats.py      both as text, for a terminal, Markdown, LaTeX, CSV or JSON
     terminal.py, markdown.py, latex.py, render_lines.py    what the formats are made of
 

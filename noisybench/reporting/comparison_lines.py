@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.reporting.cells import Record, differing, idle_prunings, notes, number, setting, title
 from noisybench.reporting.comparison import PLACE, Comparison, chosen, comparisons
-from noisybench.reporting.layout import DATA, METHOD
+from noisybench.reporting.layout import DATA, MEASURES, METHOD
 from noisybench.reporting.lines import Lines, Section
 from noisybench.reporting.paired import MOST_PAIRS
 from noisybench.reporting.tables import NO_RUNS
@@ -16,10 +16,6 @@ from noisybench.reporting.wording import listing
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-WHAT = {
-    "test_accuracy": "test accuracy in percent at the epoch of highest noisy-validation accuracy",
-    "last_test_accuracy": "test accuracy in percent at the last epoch",
-}
 HEADINGS = ("η", "pair", "n", "from", "to", "diff.", "95 % CI", "p", "p Holm", "seeds")
 CELLS = (
     *("dataset", "noise", "rate", "first", "second", "mean_first", "mean_second", "difference", "sd"),
@@ -31,7 +27,7 @@ CELLS = (
 def compare(runs: "DataFrame", losses: Sequence[str], measure: str) -> Lines:
     """One line for each pair of methods at each data set, setting, noise and rate.
 
-    losses, measure, and what is raised: as for `comparison.comparisons`; measure is one of WHAT.
+    losses, measure, and what is raised: as for `comparison.comparisons`; measure is one of MEASURES.
     The cells have the settings of `first`, and in `differing` those that `second` has otherwise.
     `seeds_needed` is missing where there is no test, and beside a `p` where more than MOST_PAIRS are
     needed.
@@ -66,8 +62,8 @@ def _caption(letters: Mapping[str, str], made: Sequence[Comparison], measure: st
         return f"Nothing to compare: {legend} have no completed run at the same place with the same seed."
     tests = sum(each.found.p is not None for each in made)
     return (
-        f"Differences in {WHAT[measure]}: {legend}. Runs are paired by seed, at which both saw the same"
-        " noisy labels and split. From and to are means over the n pairs, diff. is to − from; p is of the"
+        f"{MEASURES[measure]}, compared seed by seed, as both runs of a pair saw the same noisy labels and"
+        f" split: {legend}. From and to are means over the n pairs, diff. is to − from; p is of the"
         f" paired t-test, p Holm is corrected for all tests here ({tests}). Seeds is how many pairs this test"
         " needs to tell the two apart, at α = 0.05 with 80 % power, should differences have the mean and"
         " spread seen here: a rough guide where n is small."
