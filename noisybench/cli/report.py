@@ -1,4 +1,4 @@
-"""`noisybench report`: the tables of the paper from the runs of a store."""
+"""`noisybench report`: the tables of the paper from the runs of a store, and comparisons of losses."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +9,8 @@ from noisybench.cli.arguments import DATABASE, Database, Where
 from noisybench.cli.console import console, say, tell, warn
 from noisybench.errors import InvalidValue
 from noisybench.reporting.against import MARGIN, against
+from noisybench.reporting.audits import AUDITS
+from noisybench.reporting.comparison_lines import compare
 from noisybench.reporting.formats import FORMATS, Document
 from noisybench.reporting.published import SOURCES
 from noisybench.reporting.selection import select
@@ -18,11 +20,27 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
+KINDS_OF_AUDIT = "; ".join(f"{entry.name}: {entry.help}" for entry in AUDITS)
 KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
 
 def report(
+    losses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LOSS", help="The losses that --compare is about; lq is any q.", show_default=False
+        ),
+    ] = None,
     table: Annotated[str, typer.Option("--table", help=KINDS_OF_TABLE)] = "closed-set",
+    comparing: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare the LOSSes seed by seed, in the measure of --table: difference, 95 % confidence"
+            " interval, paired t-test with Holm's correction, and how many seeds would tell them apart.",
+        ),
+    ] = False,
+    audit: Annotated[str | None, typer.Option("--audit", help=KINDS_OF_AUDIT, show_default=False)] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {KNOWN_FORMATS}.")] = "table",
     published: Annotated[
         str | None,
@@ -46,17 +64,40 @@ def report(
         Path | None, typer.Option("--out", help="Write to this file instead of stdout.", show_default=False)
     ] = None,
 ) -> None:
-    """Print a table of mean ± sample standard deviation over seeds; accuracies are in percent."""
+    """Print a table of mean ± sample standard deviation over seeds, or what --compare or --audit find.
+
+    Accuracies are in percent.
+    """
     from noisybench.store import Store
 
-    runs, unmatched = select(Store.open(db, create=False).results(), where or [])
+    given = {"--compare": comparing, "--audit": audit is not None, "--against": published is not None}
+    asked = [option for option, is_given in given.items() if is_given]
+    if len(asked) > 1:
+        raise InvalidValue(f"{' and '.join(asked)} are reports of their own: ask for one at a time.")
+    if losses and not comparing:
+        raise InvalidValue(
+            f"{' '.join(losses)} is given, but only --compare takes losses by themselves: write"
+            " `report --compare lq cce`, or `report --where loss=lq` for the table of one."
+        )
+    if comparing and not losses:
+        raise InvalidValue("--compare needs at least two losses: write `report --compare lq cce`.")
+    if margin is not None and published is None:
+        raise InvalidValue("--margin is that of --against: give --against paper too.")
+    laid_out = TABLES.bind(table)
+    audited = None if audit is None else AUDITS.bind(audit)
+    store = Store.open(db, create=False)
+    runs, unmatched = select(store.results(), where or [])
     for sentence in unmatched:
         warn(sentence)
-    document = TABLES.bind(table)(runs)
-    if published is not None:
-        document = against(document, runs, published, MARGIN if margin is None else margin)
-    elif margin is not None:
-        raise InvalidValue("--margin is that of --against: give --against paper too.")
+    document: Document
+    if losses:
+        document = compare(runs, losses, laid_out.entry.about["measure"])
+    elif audited:
+        document = audited(runs, store.epochs())
+    elif published is not None:
+        document = against(laid_out(runs), runs, published, MARGIN if margin is None else margin)
+    else:
+        document = laid_out(runs)
     print_document(document, form, out)
 
 
