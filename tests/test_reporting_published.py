@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from noisybench.config import Config
 from noisybench.errors import UnknownName
 from noisybench.registry import DATASETS, LOSSES, NOISES
 from noisybench.reporting.published import SOURCES, Figure, source
@@ -67,7 +66,7 @@ def test_a_source_is_of_a_kind_of_table_and_its_protocol_of_a_run(name: str, tab
     published = source(name, table)
     assert table in {entry.name for entry in TABLES}
     for dataset, *_ in published.figures():
-        made = Config.create(dataset=dataset, loss="trunc-lq", **published.protocol)
+        made = published.config(dataset, "trunc-lq")
         assert {key: getattr(made, key) for key in published.protocol} == dict(published.protocol)
 
 

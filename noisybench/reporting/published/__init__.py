@@ -41,7 +41,7 @@ class Source:
     notes: tuple[str, ...] = ()
 
     def config(self, dataset: str, loss: str) -> Config:
-        """How the published runs of a loss were set up.  What a loss sets itself stays, but for the length."""
+        """How the published runs of a loss were set up; a loss's own protocol stays, but for the length."""
         own = LOSSES.bind(loss).entry.about.get("protocol", {}).keys() - {"epochs"}
         usual = {name: value for name, value in self.protocol.items() if name not in own}
         return Config.create(dataset=dataset, loss=loss, **usual)
@@ -86,7 +86,7 @@ SOURCES: dict[str, dict[str, Source]] = {
             "Table 2 of Zhang & Sabuncu 2018",
             "table2.csv",
             protocol={
-                "model": "cnn6",
+                "model": "cnn6(width=64)",
                 "epochs": 100,
                 "milestones": (40, 80),
                 "augment": "none",
