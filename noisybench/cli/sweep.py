@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet, Where
-from noisybench.cli.console import complain, tell
+from noisybench.cli.console import complain, say, tell
 from noisybench.errors import RunFailed
+from noisybench.reporting.wording import listing
 from noisybench.sweeps.grid import load, packaged
 
 if TYPE_CHECKING:
+    from noisybench.config import Config
     from noisybench.store import Row, Store
     from noisybench.sweeps.sweep import Job
 
@@ -24,6 +26,19 @@ def sweep(
         ),
     ],
     where: Where = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Seeds 0 to this number less 1, instead of the experiment's own.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only print the runs, what the store has of them, and how long the others will take.",
+        ),
+    ] = False,
     db: Database = DATABASE,
     device: Device = "auto",
     force: Force = False,
@@ -34,11 +49,15 @@ def sweep(
 
     from noisybench.cli.report import print_table
     from noisybench.store import Store
-    from noisybench.sweeps.sweep import matching, plan, prepared
+    from noisybench.sweeps.sweep import matching, plan, prepared, with_seeds
 
+    all_configs = experiment.configs if seeds is None else with_seeds(experiment.configs, seeds)
+    configs = prepared(matching(all_configs, where or []))
     store = Store.open(db)
-    configs = prepared(matching(experiment.configs, where or []))
     jobs = plan(configs, store, force)
+    if dry_run:
+        show_plan(configs, jobs, store, device)
+        return
     if not quiet:
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""
@@ -50,6 +69,44 @@ def sweep(
         complain(f"Run {row['id']} ({row['loss']}, seed {row['seed']}) failed: {row['reason']}")
     if failed:
         raise RunFailed(f"{len(failed)} of {len(configs)} runs failed.")
+
+
+def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device: str) -> None:
+    """A line for each run, and what there is to do in all."""
+    from noisybench.cli.progress import describe
+    from noisybench.sweeps.estimate import Estimate, in_words
+    from noisybench.training.device import choose_device, device_label
+
+    where = device_label(choose_device(device))
+    estimate = Estimate(store, where)
+    todo = {job.config.identity for job in jobs}
+    wanted = {config.identity for config in configs}
+    stages = [job.config for job in jobs if job.config.identity not in wanted]
+    times = {job.config.identity: estimate.of(job.config) for job in jobs}
+    for config in [*stages, *configs]:
+        seconds = times.get(config.identity)
+        state = "to be made" if config.identity in todo else "in the store"
+        time = "" if seconds is None else f", {in_words(seconds)}"
+        stage = ", as a first stage" if config.identity not in wanted else ""
+        say(f"{describe(config)}: {state}{stage}{time}")
+    known = [seconds for seconds in times.values() if seconds is not None]
+    besides = f", {len(stages)} more as first stages" if stages else ""
+    say(
+        f"\n{len(configs)} runs: {len(wanted - todo)} in the store, {len(wanted & todo)} to be made{besides}."
+    )
+    if known:
+        say(
+            f"Estimated from epochs measured here on {where}: {in_words(sum(known))} for {len(known)} of"
+            f" {len(times)} runs, one after the other."
+        )
+    if len(known) < len(times):
+        kinds = sorted(
+            {f"{j.config.dataset} with {j.config.model}" for j in jobs if times[j.config.identity] is None}
+        )
+        say(
+            f"No epoch of {len(times) - len(known)} runs' kind has been measured here on {where}"
+            f" ({listing(kinds)}). A single `noisybench train --epochs 1` of a kind gives an estimate."
+        )
 
 
 def _carry_out(jobs: list["Job"], store: "Store", device: str, quiet: bool) -> list["Row"]:

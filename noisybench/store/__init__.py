@@ -234,6 +234,15 @@ class Store:
         """The rows of `epochs`, `prunings`, `transitions` or `evaluations` that belong to a run."""
         return self._query(f"SELECT * FROM {table} WHERE run = ? ORDER BY rowid", [run])
 
+    def epoch_seconds(self, columns: Iterable[str], host: str, device: str) -> list[Row]:
+        """The seconds of each epoch that this host measured on this device, with columns of its run."""
+        names = ", ".join(f"runs.[{name}]" for name in columns)
+        return self._query(
+            f"SELECT {names}, epochs.seconds FROM epochs JOIN runs ON runs.id = epochs.run"
+            " WHERE runs.host = ? AND runs.device = ?",
+            [host, device],
+        )
+
     def folder(self, run: str) -> Path:
         """Where the run's network lies."""
         return self.path.with_name(f"{self.path.name}-runs") / run

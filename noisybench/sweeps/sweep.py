@@ -1,7 +1,7 @@
 """A sweep: which runs of an experiment are to be made, and making them one after the other."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from noisybench.config import Config, first_stage
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 def prepared(configs: Iterable[Config]) -> list[Config]:
     """The configs with the data sets as they are prepared here.  Raises DataError if one is not."""
     return [as_prepared(config) for config in configs]
+
+
+def with_seeds(configs: Iterable[Config], n: int) -> list[Config]:
+    """The configs at the seeds 0 to n - 1, in place of those that they have."""
+    unseeded = dict.fromkeys(replace(config, seed=0) for config in configs)
+    return [replace(config, seed=seed) for seed in range(n) for config in unseeded]
 
 
 def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:

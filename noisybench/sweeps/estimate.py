@@ -1,0 +1,48 @@
+"""How long runs will take, from the epochs that were measured on this machine."""
+
+import socket
+from collections.abc import Iterable
+from statistics import median
+
+from noisybench.config import Config
+from noisybench.registry import LOSSES
+from noisybench.store import Store
+
+# What the time of an epoch depends on; of the losses, only on those that train in a way of their own.
+KIND = ("dataset", "model", "train_size", "validation", "batch_size", "augment")
+Kind = tuple[object, ...]
+
+
+class Estimate:
+    """The median seconds of an epoch, by kind of run, of what the store has from this host and `device`
+    (in the words of `training.device.device_label`)."""
+
+    def __init__(self, store: Store, device: str) -> None:
+        seconds: dict[Kind, list[float]] = {}
+        for row in store.epoch_seconds((*KIND, "loss"), socket.gethostname(), device):
+            kind = _kind([row[name] for name in KIND], row["loss"])
+            seconds.setdefault(kind, []).append(row["seconds"])
+        self.seconds = {kind: median(values) for kind, values in seconds.items()}
+
+    def of(self, config: Config) -> float | None:
+        """The seconds that a run will take, None where no epoch of its kind has been measured."""
+        epoch = self.seconds.get(_kind([getattr(config, name) for name in KIND], config.loss))
+        return None if epoch is None else epoch * config.epochs
+
+
+def _kind(values: Iterable[object], loss: str) -> Kind:
+    return (*values, LOSSES.bind(loss).entry.about.get("trained_by"))
+
+
+def in_words(seconds: float) -> str:
+    """A time as two units at most: 41 s, 12 min, 3 h 20 min, 4 d 6 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 36:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days} d {hours} h"
