@@ -18,6 +18,9 @@ PLACE = ("dataset", "loss", "noise", "rate")
 SCHEDULE = ("prune_from", "prune_every")
 SETTINGS = tuple(name for name in declared_fields() if name not in (*PLACE, *SCHEDULE, "seed"))
 
+# What pandas would read as floats where some run has none.
+WHOLE = {name: "Int64" for name, d in declared_fields().items() if d.optional and d.type is int}
+
 
 def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
     """One row per cell, in the order of a report.
@@ -34,9 +37,8 @@ def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
         measured=100 * runs[measure].astype(float).where(completed),
         **{status: runs["status"].eq(status) for status in UNFINISHED},
     ).sort_values("seed")
-    optional = {name: "Int64" for name, d in declared_fields().items() if d.optional and d.type is int}
     cells = (
-        frame.astype(optional)
+        frame.astype(WHOLE)
         .groupby([*PLACE, *SCHEDULE, *SETTINGS], dropna=False, as_index=False)
         .agg(
             mean=("measured", "mean"),

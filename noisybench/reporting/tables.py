@@ -103,7 +103,7 @@ def _lay_out(name: str, runs: "DataFrame", measure: str, what: str) -> Table:
             records = list(of_block)
             rows = _rows(records, usual_n)
             used = [column for column in columns if any(column in row for row in rows.values())]
-            blocks.append(Block(_title(dataset, records[0], differing), used, rows))
+            blocks.append(Block(title_of(dataset, records[0], differing), used, rows))
     return Table(
         name=name,
         caption=f"{what}{_over_seeds(cells, usual_n)}." if blocks else NO_RUNS,
@@ -135,7 +135,7 @@ def _columns(cells: "DataFrame") -> list[Column]:
     return [Column(*place) for place in places.itertuples(index=False)]
 
 
-def _title(dataset: str, settings: Record, differing: Sequence[str]) -> str:
+def title_of(dataset: str, settings: Record, differing: Sequence[str]) -> str:
     """The data set, model, epochs and images (with those that validate); of the other settings, those
     that tell blocks apart or are not what the data set's protocol says.
 

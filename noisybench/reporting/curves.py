@@ -1,0 +1,115 @@
+"""From runs and their epochs to curves: mean and sample standard deviation over seeds, epoch by epoch."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from noisybench.errors import InvalidValue
+from noisybench.reporting.statistics import SCHEDULE, SETTINGS, WHOLE, as_records, rank
+from noisybench.reporting.tables import Record, title_of
+from noisybench.reporting.wording import listing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+# With one curve there is nothing to compare.
+FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure of one method against epochs.
+
+    shade: where its colour lies between the darkest (0) and the lightest (1); lines of one shade have one
+    colour and one marker.  n: the runs behind it.  points: one row per epoch, with the columns `epoch`,
+    `mean`, `std` (sample standard deviation, n - 1; missing for one run) and `n`.
+    """
+
+    label: str
+    shade: float
+    dashed: bool
+    n: int
+    points: "DataFrame"
+
+
+class Place(NamedTuple):
+    """What the runs of a panel share.  noise: None where there is none, whatever its kind."""
+
+    dataset: str
+    noise: str | None
+    rate: float
+
+    def __str__(self) -> str:
+        """As the heading of a panel."""
+        noise = f"{self.noise}, η = {self.rate:g}" if self.noise else "clean labels"
+        return f"{self.dataset}, {noise}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The completed runs of one place and one setting.  title: the setting as in the title of a table."""
+
+    place: Place
+    title: str
+    runs: "DataFrame"
+
+
+def settings(runs: "DataFrame", figure: str) -> Iterator[Setting]:
+    """The runs to compare, place by place in the order of a report.
+
+    A setting that has runs of fewer losses than FEWEST is left out.  Raises InvalidValue for a place
+    that has several settings: they are never averaged, and one panel cannot tell them apart.
+    """
+    ordered = runs.astype(WHOLE).sort_values(["dataset", "noise", "rate", "loss", "seed"], key=_order)
+    places = ordered.assign(noise=ordered["noise"].where(ordered["rate"] > 0))
+    for (dataset, noise, rate), group in places.groupby(
+        ["dataset", "noise", "rate"], dropna=False, sort=False
+    ):
+        place = Place(dataset, noise if rate > 0 else None, rate)
+        of_place = ordered.loc[group.index]
+        # The kind of a noise that never strikes is no part of the place, yet tells runs apart.
+        by = [*SETTINGS, *SCHEDULE, *([] if place.noise else ["noise"])]
+        found = [own for _, own in of_place.groupby(by, dropna=False) if own["loss"].nunique() >= FEWEST]
+        records = [as_records(own)[0] for own in found]
+        if len(records) > 1:
+            raise InvalidValue(_ambiguous(figure, place, records, by))
+        for record, own in zip(records, found, strict=True):
+            yield Setting(place, title_of(dataset, record, ()), own)
+
+
+def line(
+    of: "DataFrame", epochs: "DataFrame", measure: str, label: str, shade: float, dashed: bool = False
+) -> Line:
+    """The curve of these runs.
+
+    measure: a column of `Store.epochs`; accuracies become percent.
+    """
+    scale = 100 if measure.endswith("accuracy") else 1
+    # Runs are put in order so that the last bit of a mean does not depend on the order of the rows.
+    own = epochs[epochs["run"].isin(of["id"])].sort_values(["run", "epoch"])
+    values = (scale * own[measure].astype(float)).groupby(own["epoch"])
+    points = values.agg(mean="mean", std="std", n="count").reset_index()
+    return Line(label, shade, dashed, len(of), points[points["n"] > 0])
+
+
+def _order(values: "DataFrame") -> "DataFrame":
+    return values if values.name == "seed" else rank(values)
+
+
+def _ambiguous(figure: str, place: Place, records: Sequence[Record], by: Sequence[str]) -> str:
+    """The settings that differ, and how to choose one."""
+    choices = []
+    for name in by:
+        values = list(dict.fromkeys(record[name] for record in records))
+        if len(values) > 1:
+            options = [f"--where {shlex.quote(f'{name}={_value(value)}')}" for value in values]
+            choices.append(f"{name}: {listing(options)}")
+    return (
+        f"{figure} would average runs of different settings ({place}), which differ in these."
+        f" Choose one value of each. {'; '.join(choices)}."
+    )
+
+
+def _value(value: object) -> str:
+    return "none" if value is None else str(value)
