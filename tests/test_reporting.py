@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from noisybench.config import Config, declared_fields
 from noisybench.reporting.statistics import PLACE, summarise
-from noisybench.reporting.tables import NO_RUN, Column, Table, closed_set
+from noisybench.reporting.tables import NO_RUN, TABLES, Block, Column, Table
 
 PROTOCOL: dict[str, Any] = {
     "model": "cnn6",
@@ -23,13 +23,13 @@ PROTOCOL: dict[str, Any] = {
     "prune_every": 1,
 }
 MEASURES = ("best_epoch", "val_accuracy", "test_accuracy", "last_test_accuracy", "n_train", "n_kept")
-UNIFORM_40 = Column("uniform", 0.4)
+UNIFORM_40 = Column("uniform", "η = 0.4")
 
 
 def run(accuracy: float | None = None, status: str = "completed", **fields: Any) -> dict[str, Any]:
     """A row of the store's view `results`; what was not measured is None."""
     config = Config(**{**PROTOCOL, **fields})
-    measured = dict.fromkeys(MEASURES) | {"test_accuracy": accuracy}
+    measured = dict.fromkeys(MEASURES) | {"test_accuracy": accuracy, "last_test_accuracy": accuracy}
     return {
         "id": config.identity[:12],
         "identity": config.identity,
@@ -45,17 +45,19 @@ def runs(*rows: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(run()))
 
 
-def table(*rows: dict[str, Any]) -> Table:
-    return closed_set(runs(*rows))
+def table(*rows: dict[str, Any], kind: str = "closed-set") -> Table:
+    made = TABLES.bind(kind)(runs(*rows))
+    assert isinstance(made, Table)
+    return made
 
 
 def texts(table: Table, column: Column = UNIFORM_40) -> dict[str, str]:
     """What the first block says in a column, by loss."""
-    return {loss: row.get(column, NO_RUN).text for loss, row in table.blocks[0].rows.items()}
+    return {row: cells.get(column, NO_RUN).text for row, cells in table.blocks[0].rows.items()}
 
 
 def best(table: Table) -> set[str]:
-    return {loss for loss, row in table.blocks[0].rows.items() if row[UNIFORM_40].best}
+    return {row for row, cells in table.blocks[0].rows.items() if cells[UNIFORM_40].best}
 
 
 # Statistics
@@ -152,13 +154,19 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("setting", [n for n in declared_fields() if n not in (*PLACE, "seed")])
-def test_runs_of_different_settings_are_never_averaged(setting: str) -> None:
-    made = table(run(0.5, seed=0), run(0.7, seed=1, **{setting: OTHER[setting]}))
-    said = [
-        (block.title, method, row[UNIFORM_40].text)
-        for block in made.blocks
-        for method, row in block.rows.items()
+def written_cells(block: Block) -> list[tuple[str, str, str, str]]:
+    """Title, row, column and text of the cells that a block has."""
+    return [
+        (block.title, row, column.heading, cell.text)
+        for row, cells in block.rows.items()
+        for column, cell in cells.items()
     ]
+
+
+@pytest.mark.parametrize("kind", ["closed-set", "open-set"])
+@pytest.mark.parametrize("setting", [n for n in declared_fields() if n not in (*PLACE, "seed")])
+def test_runs_of_different_settings_are_never_averaged(setting: str, kind: str) -> None:
+    made = table(run(0.5, seed=0), run(0.7, seed=1, **{setting: OTHER[setting]}), kind=kind)
+    said = [cell for block in made.blocks for cell in written_cells(block)]
     assert sorted(text for *_, text in said) == ["50.00", "70.00"]
-    assert len({(title, method) for title, method, _ in said}) == 2
+    assert len({tuple(place) for *place, _ in said}) == 2

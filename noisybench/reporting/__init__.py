@@ -3,9 +3,12 @@
     wording.py      lists in sentences
     selection.py    which runs: --where
     statistics.py   runs to cells: mean, sample standard deviation, number of seeds
-    tables.py       the kinds of table, and their layout, free of any format
-    formats.py      a table as text for a terminal, Markdown, CSV or JSON
-    latex.py        a table as LaTeX
+    tables.py       what a table is, free of any format, and the registry of its kinds
+    cells.py        what layouts share: titles, texts of cells, the best two, notes
+    layout.py       the kinds of table: what is a row, a column and a block of them
+    lines.py        the other layout: a line for each thing, under one heading
+    formats.py      both as text, for a terminal, Markdown, LaTeX, CSV or JSON
+    terminal.py, markdown.py, latex.py, render_lines.py    what the formats are made of
 
 The runs are the DataFrame of `Store.results`: one row per Config, with its fields as columns, and
 `id`, `status` and what the run measured.  Accuracies are fractions in it and percent in all that is

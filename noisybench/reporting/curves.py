@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from noisybench.errors import InvalidValue
+from noisybench.reporting import cells as said
+from noisybench.reporting.cells import Record
 from noisybench.reporting.statistics import SCHEDULE, SETTINGS, WHOLE, as_records, rank
-from noisybench.reporting.tables import Record, title_of
 from noisybench.reporting.wording import listing
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         """As the heading of a panel."""
-        noise = f"{self.noise}, η = {self.rate:g}" if self.noise else "clean labels"
+        noise = f"{self.noise}, η = {said.number(self.rate)}" if self.noise else "clean labels"
         return f"{self.dataset}, {noise}"
 
 
@@ -75,7 +76,7 @@ def settings(runs: "DataFrame", figure: str) -> Iterator[Setting]:
         if len(records) > 1:
             raise InvalidValue(_ambiguous(figure, place, records, by))
         for record, own in zip(records, found, strict=True):
-            yield Setting(place, title_of(dataset, record, ()), own)
+            yield Setting(place, said.title(dataset, record, ()), own)
 
 
 def line(
@@ -100,16 +101,10 @@ def _order(values: "DataFrame") -> "DataFrame":
 def _ambiguous(figure: str, place: Place, records: Sequence[Record], by: Sequence[str]) -> str:
     """The settings that differ, and how to choose one."""
     choices = []
-    for name in by:
-        values = list(dict.fromkeys(record[name] for record in records))
-        if len(values) > 1:
-            options = [f"--where {shlex.quote(f'{name}={_value(value)}')}" for value in values]
-            choices.append(f"{name}: {listing(options)}")
+    for name in said.differing(records, by):
+        values = dict.fromkeys(said.setting(name, record) for record in records)
+        choices.append(f"{name}: {listing(f'--where {shlex.quote(value)}' for value in values)}")
     return (
         f"{figure} would average runs of different settings ({place}), which differ in these."
         f" Choose one value of each. {'; '.join(choices)}."
     )
-
-
-def _value(value: object) -> str:
-    return "none" if value is None else str(value)

@@ -1,69 +1,70 @@
-"""A table as text: for a terminal, Markdown, LaTeX, CSV, JSON.  A format is one decorated function.
+"""A report as text: for a terminal, Markdown, LaTeX, CSV, JSON.  A format is one decorated function.
 
-CSV and JSON are tidy: one record per cell, as `statistics.summarise` returns it, in full precision.
+A format takes both kinds of report, `Table` and `Lines`.  CSV and JSON are tidy: one record per cell
+or line, as the report's `cells` has it, in full precision.
 """
 
 import json
-import re
-from collections.abc import Sequence
 
 from noisybench.registry import Registry
-from noisybench.reporting import latex, terminal
+from noisybench.reporting import latex, render_lines, terminal
+from noisybench.reporting.lines import Lines
+from noisybench.reporting.markdown import markdown_row, markdown_text
 from noisybench.reporting.statistics import as_records
 from noisybench.reporting.tables import NO_RUN, Cell, Table
 
 FORMATS = Registry("format", "noisybench.reporting.formats")
 
+Document = Table | Lines
+
 
 @FORMATS.register("table")
-def table(table: Table, *, width: int | None) -> str:
+def table(document: Document, *, width: int | None) -> str:
     """Plain text; without a terminal (no `width`), lines are as long as they are."""
-    return terminal.render(table, width)
+    if isinstance(document, Lines):
+        return render_lines.plain(document, width)
+    return terminal.render(document, width)
 
 
 @FORMATS.register("markdown")
-def markdown(table: Table) -> str:
-    """GitHub's Markdown, one table per block."""
-    marked = " Best two of a column, with ties, in bold." if table.marks_best else ""
-    parts = [_markdown_text(table.caption) + marked]
+def markdown(table: Document) -> str:
+    """GitHub's Markdown, one table per block or section."""
+    if isinstance(table, Lines):
+        return render_lines.markdown(table)
+    marked = f" {table.marks_best} in bold." if table.marks_best else ""
+    parts = [markdown_text(table.caption) + marked]
     for block in table.blocks:
-        head = ["loss", *(f"{column.noise} {column.heading}" for column in block.columns)]
+        head = [table.stub, *(f"{column.group} {column.heading}".strip() for column in block.columns)]
         lines = [
-            _markdown_row([_markdown_text(text) for text in head]),
-            _markdown_row(["---", *["---:"] * len(block.columns)]),
+            markdown_row([markdown_text(text) for text in head]),
+            markdown_row(["---", *["---:"] * len(block.columns)]),
         ]
-        for loss, row in block.rows.items():
-            cells = [_markdown_cell(row.get(column, NO_RUN)) for column in block.columns]
-            lines.append(_markdown_row([_markdown_text(loss), *cells]))
-        parts += [f"**{_markdown_text(block.title)}**", "\n".join(lines)]
-    return "\n\n".join([*parts, *(_markdown_text(note) for note in table.notes)])
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+        for row, of_row in block.rows.items():
+            cells = [_markdown_cell(of_row.get(column, NO_RUN)) for column in block.columns]
+            lines.append(markdown_row([markdown_text(row), *cells]))
+        parts += [f"**{markdown_text(block.title)}**", "\n".join(lines)]
+    return "\n\n".join([*parts, *(markdown_text(note) for note in table.notes)])
 
 
 def _markdown_cell(cell: Cell) -> str:
     return f"**{cell.text}**" if cell.best else cell.text
 
 
-def _markdown_text(text: str) -> str:
-    return re.sub(r"([\\|*_<\[\]])", r"\\\1", text)
-
-
 @FORMATS.register("latex")
-def latex_(table: Table) -> str:
+def latex_(document: Document) -> str:
     """LaTeX with booktabs, all blocks in one table as in the paper."""
-    return latex.render(table)
+    if isinstance(document, Lines):
+        return render_lines.latex(document)
+    return latex.render(document)
 
 
 @FORMATS.register("csv")
-def csv(table: Table) -> str:
+def csv(document: Document) -> str:
     """Tidy CSV, one line per cell; what is missing is empty."""
-    return str(table.cells.to_csv(index=False, lineterminator="\n")).rstrip("\n")
+    return str(document.cells.to_csv(index=False, lineterminator="\n")).rstrip("\n")
 
 
 @FORMATS.register("json")
-def json_(table: Table) -> str:
+def json_(document: Document) -> str:
     """Tidy JSON, one object per cell; what is missing is null."""
-    return json.dumps(as_records(table.cells), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(as_records(document.cells), indent=2, ensure_ascii=False, allow_nan=False)

@@ -7,7 +7,7 @@ graphicx is loaded too, as in nearly every paper, a table that is too wide is sc
 from collections.abc import Sequence
 from itertools import groupby
 
-from noisybench.reporting.tables import NO_RUN, Cell, Column, Table
+from noisybench.reporting.tables import NO_RUN, Cell, Table
 
 # What a document may not have in its text, or what its fonts may lack.
 ESCAPES = str.maketrans(
@@ -46,13 +46,14 @@ def render(table: Table) -> str:
     """The table environment; for a table without runs, its caption as a comment."""
     if not table.blocks:
         return f"% {table.caption}"
-    marked = " Best two of a column, with ties, in bold." if table.marks_best else ""
+    marked = f" {table.marks_best} in bold." if table.marks_best else ""
     body = []
     for block in table.blocks:
         title = rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{\textit{{{escape(block.title)}}}}}"
-        body += [r"\midrule", _row([title])]
-        for loss, row in block.rows.items():
-            body.append(_row([escape(loss), *(_cell(row.get(column, NO_RUN)) for column in table.columns)]))
+        body += [r"\midrule", latex_row([title])]
+        for row, of_row in block.rows.items():
+            cells = [_cell(of_row.get(column, NO_RUN)) for column in table.columns]
+            body.append(latex_row([escape(row), *cells]))
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
@@ -63,7 +64,7 @@ def render(table: Table) -> str:
             SCALED,
             rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
             r"\toprule",
-            *_headings(table.columns),
+            *_headings(table),
             *body,
             r"\bottomrule",
             r"\end{tabular}}",
@@ -73,19 +74,22 @@ def render(table: Table) -> str:
     )
 
 
-def _headings(columns: Sequence[Column]) -> list[str]:
-    """The noises over their rates, each with a rule as wide as they are."""
-    noises, rules = [], []
+def _headings(table: Table) -> list[str]:
+    """The groups over their columns, if there are any, each with a rule as wide as they are."""
+    groups, rules = [], []
     start = 2
-    for noise, group in groupby(columns, key=lambda column: column.noise):
-        count = len(list(group))
-        noises.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(noise)}}}")
+    for group, columns in groupby(table.columns, key=lambda column: column.group):
+        count = len(list(columns))
+        groups.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(group)}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
         start += count
-    return [_row(["", *noises]), " ".join(rules), _row(["loss", *(escape(c.heading) for c in columns)])]
+    headings = latex_row([escape(table.stub), *(escape(column.heading) for column in table.columns)])
+    grouped = any(column.group for column in table.columns)
+    return [latex_row(["", *groups]), " ".join(rules), headings] if grouped else [headings]
 
 
-def _row(cells: Sequence[str]) -> str:
+def latex_row(cells: Sequence[str]) -> str:
+    """One row of a tabular, of cells that are LaTeX already."""
     return " & ".join(cells) + r" \\"
 
 

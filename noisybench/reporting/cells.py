@@ -1,0 +1,138 @@
+"""What the layouts of a table share: titles, the texts of cells, the best two, and notes."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from noisybench.config import Config
+from noisybench.errors import UnknownName
+from noisybench.reporting.statistics import SETTINGS, UNFINISHED
+from noisybench.reporting.tables import Cell
+from noisybench.reporting.wording import listing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Record = Mapping[str, Any]
+
+# Means that agree to this many decimals of a percent are tied: what is left is rounding error.
+TIED = 9
+
+
+def usual_n(cells: "DataFrame") -> int:
+    """The number of seeds that most cells have, the larger one on ties; 0 if there is none."""
+    counts = cells["n"][cells["n"] > 0].mode()
+    return int(counts.max()) if len(counts) else 0
+
+
+def over_seeds(cells: "DataFrame") -> str:
+    """What the numbers are, as the rest of the caption."""
+    usual = usual_n(cells)
+    if usual == 0:
+        return "; no run has completed"
+    if cells["n"].max() == 1:
+        return "; one seed (n = 1), so no standard deviation"
+    exceptions = "" if cells["n"].isin([0, usual]).all() else " unless a cell says otherwise"
+    return f"; mean ± sample standard deviation (n−1) over seeds, n = {usual}{exceptions}"
+
+
+def title(dataset: str, settings: Record, differing: Sequence[str]) -> str:
+    """The data set, model, epochs and images (with those that validate); of the other settings, those
+    that tell blocks apart or are not what the data set's protocol says.
+
+    The latter are written as --where takes them.
+    """
+    images = f"{settings['train_size']:,}" if settings["train_size"] else "all"
+    text = f"{dataset}: {settings['model']}, {settings['epochs']} epochs, {images} images"
+    said = ("model", "epochs", "train_size")
+    try:
+        usual = Config.create(dataset=dataset, **{name: settings[name] for name in said}).row()
+    except UnknownName:
+        # The store may come from a noisybench that knows more.
+        usual = dict(settings)
+    others = [
+        name
+        for name in SETTINGS
+        if name not in said and settings[name] and (name in differing or settings[name] != usual[name])
+    ]
+    return "; ".join([text, *(setting(name, settings) for name in others)])
+
+
+def setting(name: str, settings: Record) -> str:
+    """A setting and its value as --where takes them: ``lr=0.01``."""
+    value = settings[name]
+    return f"{name}={'none' if value is None else number(value) if isinstance(value, float) else value}"
+
+
+def number(value: float) -> str:
+    """A number in as many digits as tell it from any other: what differs looks different."""
+    return repr(value).removesuffix(".0")
+
+
+def pruned(record: Record) -> str:
+    """When the runs of a cell were pruned."""
+    return f"pruned from {record['prune_from']} every {record['prune_every']}"
+
+
+def differing(records: Sequence[Record], names: Sequence[str]) -> list[str]:
+    """Those of the `names` in which the records do not all agree."""
+    return [name for name in names if len({record[name] for record in records}) > 1]
+
+
+def competitors(records: Sequence[Record], usual: int) -> list[Cell]:
+    """The cells of records that compete with each other, in their order, the best two marked."""
+    best = [id(record) for record in _best(records)]
+    return [Cell(text(record, usual), id(record) in best) for record in records]
+
+
+def _best(records: Sequence[Record]) -> list[Record]:
+    """The best two, and what ties with the second; of two methods, none.
+
+    A mean over fewer seeds than others have does not compete: it would win by luck more often.
+    """
+    most = max(record["n"] for record in records)
+    competing = [record for record in records if record["n"] == most > 0]
+    if len(competing) < 3:
+        return []
+    means = {id(record): round(record["mean"], TIED) for record in competing}
+    second = sorted(means.values())[-2]
+    return [record for record in competing if means[id(record)] >= second]
+
+
+def text(record: Record, usual: int) -> str:
+    """Mean and, of more than one seed, ± std; n where it is not the usual one; else what went wrong."""
+    n = record["n"]
+    if n == 0:
+        return next(status for status in UNFINISHED if record[status])
+    spread = f" ± {record['std']:.2f}" if n > 1 else ""
+    unusual = f" (n={n})" if n != usual else ""
+    return f"{record['mean']:.2f}{spread}{unusual}"
+
+
+def notes(runs: "DataFrame") -> list[str]:
+    """What the numbers alone do not tell: which runs are in no average, whose pruning came to nothing,
+    and which were not the first of their kind."""
+    unfinished = [
+        f"{len(ids)} {status} ({listing(ids)})"
+        for status in UNFINISHED
+        if (ids := sorted(runs["id"][runs["status"].eq(status)]))
+    ]
+    said = [f"Not in the averages: {', '.join(unfinished)}."] if unfinished else []
+    completed = runs[runs["status"].eq("completed")]
+    again = completed["id"][completed["attempt"] > 1]
+    if len(again):
+        said.append(f"Trained more than once, with --force: {listing(sorted(again))}.")
+    return said
+
+
+def idle_prunings(runs: "DataFrame") -> list[str]:
+    """Whose best epoch, the one reported, was before pruning had begun."""
+    pruning = runs[runs["status"].eq("completed") & runs["prune_from"].notna()]
+    said = []
+    for loss, group in pruning.groupby("loss"):
+        early = int((group["best_epoch"] <= group["prune_from"]).sum())
+        if early:
+            said.append(
+                f"{early} of {len(group)} runs of {loss} were best before their first pruning: those"
+                " accuracies are of networks that no pruning has touched."
+            )
+    return said
