@@ -35,10 +35,10 @@ class Line:
 
 
 class Place(NamedTuple):
-    """What the runs of a panel share.  noise: None where there is none, whatever its kind."""
+    """What the runs of a panel share.  noise: empty where the rate is 0, whatever its kind."""
 
     dataset: str
-    noise: str | None
+    noise: str
     rate: float
 
     def __str__(self) -> str:
@@ -62,21 +62,19 @@ def settings(runs: "DataFrame", figure: str) -> Iterator[Setting]:
     A setting that has runs of fewer losses than FEWEST is left out.  Raises InvalidValue for a place
     that has several settings: they are never averaged, and one panel cannot tell them apart.
     """
-    ordered = runs.astype(WHOLE).sort_values(["dataset", "noise", "rate", "loss", "seed"], key=_order)
-    places = ordered.assign(noise=ordered["noise"].where(ordered["rate"] > 0))
-    for (dataset, noise, rate), group in places.groupby(
-        ["dataset", "noise", "rate"], dropna=False, sort=False
-    ):
-        place = Place(dataset, noise if rate > 0 else None, rate)
-        of_place = ordered.loc[group.index]
-        # The kind of a noise that never strikes is no part of the place, yet tells runs apart.
+    ordered = runs.astype(WHOLE).sort_values(["dataset", "noise", "rate", "loss", "seed"], key=rank)
+    # The kind of a noise that never strikes is no part of the place, yet tells runs apart.
+    places = [ordered["dataset"], ordered["noise"].where(ordered["rate"] > 0, ""), ordered["rate"]]
+    for _, of_place in ordered.groupby(places, sort=False):
+        first = as_records(of_place.head(1))[0]
+        place = Place(first["dataset"], first["noise"] if first["rate"] > 0 else "", first["rate"])
         by = [*SETTINGS, *SCHEDULE, *([] if place.noise else ["noise"])]
         found = [own for _, own in of_place.groupby(by, dropna=False) if own["loss"].nunique() >= FEWEST]
-        records = [as_records(own)[0] for own in found]
+        records = [as_records(own.head(1))[0] for own in found]
         if len(records) > 1:
             raise InvalidValue(_ambiguous(figure, place, records, by))
         for record, own in zip(records, found, strict=True):
-            yield Setting(place, said.title(dataset, record, ()), own)
+            yield Setting(place, said.title(place.dataset, record, ()), own)
 
 
 def line(
@@ -92,10 +90,6 @@ def line(
     values = (scale * own[measure].astype(float)).groupby(own["epoch"])
     points = values.agg(mean="mean", std="std", n="count").reset_index()
     return Line(label, shade, dashed, len(of), points[points["n"] > 0])
-
-
-def _order(values: "DataFrame") -> "DataFrame":
-    return values if values.name == "seed" else rank(values)
 
 
 def _ambiguous(figure: str, place: Place, records: Sequence[Record], by: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ gives the same bytes.
 import io
 import textwrap
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from noisybench.reporting.figures import Figure, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
 
 # By suffix: matplotlib's name of the format, and what it would otherwise write of the time.
 FILE_TYPES: Mapping[str, Mapping[str, Any]] = {
@@ -73,40 +75,49 @@ def check_suffix(path: Path) -> str:
 
 def draw(figure: Figure, suffix: str) -> bytes:
     """The content of a file with this suffix."""
+    options = dict(FILE_TYPES[suffix])
+    options["metadata"] = {"Title": figure.title, **options.get("metadata", {})}
+    file = io.BytesIO()
+    with style():
+        compose(figure).savefig(file, **options)
+    return file.getvalue()
+
+
+def style() -> AbstractContextManager[None]:
+    """STYLE and matplotlib's defaults, and nothing of the user's, for as long as it lasts."""
     import matplotlib.style
+
+    return matplotlib.style.context(STYLE, after_reset=True)
+
+
+def compose(figure: Figure) -> "Drawing":
+    """The figure as matplotlib's, within `style`."""
     from matplotlib.figure import Figure as Drawing
 
-    with matplotlib.style.context(STYLE, after_reset=True):
-        columns = max(len(row) for row in figure.rows)
-        notes = _wrapped(figure, columns)
-        rows = len(figure.rows)
-        legends = LEGEND_LINE * (2 if figure.shared_legend else 3 * rows)
-        height = PANEL[1] * rows + legends + NOTE_LINE * (notes.count("\n") + 2)
-        drawing = Drawing(figsize=(PANEL[0] * columns, height))
-        shades = sorted({line.shade for _, panel in figure.panels for line in panel.lines})
-        placed = [(r, c) for r, row in enumerate(figure.rows) for c in range(len(row))]
-        grid = drawing.add_gridspec(rows, columns)
-        for (letter, panel), (row, column) in zip(figure.panels, placed, strict=True):
-            axes = drawing.add_subplot(grid[row, column])
-            _draw_panel(axes, letter, panel, shades)
-            if not figure.shared_legend:
-                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, borderaxespad=0)
-        if figure.shared_legend:
-            _draw_legend(drawing, columns)
-        drawing.supxlabel(notes, x=0.01, ha="left", fontsize=NOTE_SIZE)
-        file = io.BytesIO()
-        options = dict(FILE_TYPES[suffix])
-        options["metadata"] = {"Title": figure.title, **options.get("metadata", {})}
-        drawing.savefig(file, **options)
-    return file.getvalue()
+    rows, columns = len(figure.rows), max(len(row) for row in figure.rows)
+    notes = _wrapped(figure, columns)
+    legends = LEGEND_LINE * (2 if figure.shared_legend else 3 * rows)
+    height = PANEL[1] * rows + legends + NOTE_LINE * (notes.count("\n") + 2)
+    drawing = Drawing(figsize=(PANEL[0] * columns, height))
+    grid = drawing.add_gridspec(rows, columns)
+    places = [grid[r, c] for r, row in enumerate(figure.rows) for c in range(len(row))]
+    shades = sorted({line.shade for _, panel in figure.panels for line in panel.lines})
+    for (letter, panel), place in zip(figure.panels, places, strict=True):
+        axes = drawing.add_subplot(place)
+        _draw_panel(axes, letter, panel, shades)
+        if not figure.shared_legend:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, borderaxespad=0)
+    if figure.shared_legend:
+        _draw_legend(drawing, 2 * columns)
+    drawing.supxlabel(notes, x=0.01, ha="left", fontsize=NOTE_SIZE)
+    return drawing
 
 
 def _draw_panel(axes: "Axes", letter: str, panel: Panel, shades: list[float]) -> None:
     """The lines of a panel, their bands, and its axes."""
     from matplotlib.ticker import MaxNLocator
 
-    last = max(line.points["epoch"].max() for line in panel.lines)
-    step = max(1, last // MARKS)
+    step = max(1, max(len(line.points) for line in panel.lines) // MARKS)
     for position, line in enumerate(panel.lines):
         points = line.points
         colour = colour_of(line.shade)
@@ -129,14 +140,14 @@ def _draw_panel(axes: "Axes", letter: str, panel: Panel, shades: list[float]) ->
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def _draw_legend(drawing: Any, columns: int) -> None:
-    """One legend above all panels: an entry for each label."""
-    handles = {}
+def _draw_legend(drawing: "Drawing", columns: int) -> None:
+    """One legend above all panels, with an entry for each label."""
+    handles: dict[str, Any] = {}
     for axes in drawing.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    ordered = dict(sorted(handles.items()))
-    drawing.legend(ordered.values(), ordered.keys(), loc="outside upper center", ncols=2 * columns)
+    labels = sorted(handles)
+    drawing.legend([handles[label] for label in labels], labels, loc="outside upper center", ncols=columns)
 
 
 def colour_of(shade: float) -> tuple[float, float, float]:

@@ -10,8 +10,8 @@ from itertools import chain, groupby
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from noisybench.errors import InvalidValue
 from noisybench.registry import LOSSES, Registry
+from noisybench.reporting.cells import number
 from noisybench.reporting.curves import Line, Setting, line, settings
 from noisybench.reporting.selection import stem
 
@@ -83,19 +83,22 @@ class Figure:
 
 
 def draw_up(name: str, runs: "DataFrame", epochs: "DataFrame") -> Figure:
-    """The figure of this name.
+    """The figure of this name; without rows where no panel has its runs.
 
     runs: rows of `Store.results`; of these, the completed ones are drawn.  epochs: `Store.epochs`.
-    Raises UnknownName, or InvalidValue where no panel has runs or one has runs of several settings.
+    Raises UnknownName, or InvalidValue where a panel has runs of several settings.
     """
-    kind = FIGURES.bind(name)
-    figure: Figure = kind(runs[runs["status"].eq("completed")], epochs)
-    if not figure.rows:
-        raise InvalidValue(
-            f"There are no runs for {kind}: it needs {kind.entry.about['needs']}. `noisybench sweep {kind}`"
-            " makes them; if --where was given, it may leave none."
-        )
+    drawn = runs["status"].eq("completed") & runs["id"].isin(epochs["run"])
+    figure: Figure = FIGURES.bind(name)(runs[drawn], epochs)
     return figure
+
+
+def no_runs(name: str) -> str:
+    """What to do about a figure without rows."""
+    return (
+        f"There are no runs for {name}: it needs {FIGURES[name].about['needs']}. `noisybench sweep {name}`"
+        " makes them; if --where was given, it may leave none."
+    )
 
 
 @FIGURES.register(
@@ -128,8 +131,9 @@ def fig1(runs: "DataFrame", epochs: "DataFrame") -> Figure:
     ]
     panels = [*accuracy, *softmax]
     rows = [panels[start : start + ABREAST] for start in range(0, len(panels), ABREAST)]
+    title = "Figure 1: test accuracy on clean labels, and softmax of correct and of wrong labels under noise"
     remark = "Softmax: over the correctly and over the wrongly labelled training samples." if softmax else ""
-    return Figure("fig1", "Robust losses learn slowly, cce learns wrong labels (Figure 1)", rows, remark)
+    return Figure("fig1", title, rows, remark)
 
 
 @FIGURES.register("fig2", needs="completed runs of lq at several q and the same noise rate")
@@ -137,23 +141,23 @@ def fig2(runs: "DataFrame", epochs: "DataFrame") -> Figure:
     """Figure 2 of the paper: test accuracy and validation loss of lq for each q, by noise rate."""
     own = runs[runs["loss"].map(stem).eq("lq")]
     places = list(settings(own, "fig2"))
-    # Every q has one colour in all panels: q = 0, which is cce, the lightest, q = 1, which is mae, the
-    # darkest, as in fig1.
+    # Every q has one colour in all panels.  The smallest, next to cce, is the lightest, as cce in fig1.
     values = sorted({_q(loss) for of in places for loss in of.runs["loss"]}, reverse=True)
     shades = {q: position / (len(values) - 1) for position, q in enumerate(values)}
 
     def panel(of: Setting, measure: str, ylabel: str) -> Panel:
         lines = [
-            line(runs, epochs, measure, f"q = {_q(loss):g}", shades[_q(loss)]) for loss, runs in _by_loss(of)
+            line(runs, epochs, measure, f"q = {number(_q(loss))}", shades[_q(loss)])
+            for loss, runs in _by_loss(of)
         ]
         return Panel(str(of.place), ylabel, of.title, lines)
 
     rows = []
-    for _, group in groupby(places, key=lambda of: (of.place.dataset, of.place.noise or "uniform")):
+    for _, group in groupby(places, key=lambda of: (of.place.dataset, of.runs["noise"].iloc[0])):
         columns = list(group)
         rows.append([panel(of, "test_accuracy", ACCURACY) for of in columns])
         rows.append([panel(of, "val_loss", VAL_LOSS) for of in columns])
-    title = "lq between cce (q = 0) and mae (q = 1) (Figure 2)"
+    title = "Figure 2: test accuracy and validation loss of lq for each q"
     return Figure("fig2", title, rows, "The validation loss is each q's own.", shared_legend=True)
 
 
