@@ -27,6 +27,10 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figure]:
     runs, epochs = whole.results(), whole.epochs()
     one = runs[runs["dataset"].eq("cifar10") & runs["rate"].isin([0.2, 0.4])]
     made = {name: draw_up(name, runs, epochs) for name in KINDS}
+    long = runs.assign(
+        dataset=runs["dataset"] + "@0123456789", noise="class-dependent(map='cat>dog dog>cat')"
+    )
+    made["fig2, long"] = draw_up("fig2", long, epochs)
     return made | {f"{name}, one": draw_up(name, one, epochs) for name in KINDS}
 
 
@@ -76,7 +80,7 @@ def test_a_pdf_has_its_fonts_as_truetype(figures: dict[str, Figure]) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_text_in_svg_is_text(figures: dict[str, Figure], name: str) -> None:
     content = draw(figures[name], ".svg").decode()
-    words = re.findall(r"<text[^>]*>([^<]*)</text>", content)
+    words = re.findall(r"<text[^>]*>([^<]*)</text>", content.replace("\N{NO-BREAK SPACE}", " "))
     for letter, panel in figures[name].panels:
         assert f"{letter} {panel.title}" in words and panel.ylabel in words
         assert {line.label for line in panel.lines} <= set(words)
@@ -134,7 +138,7 @@ def test_series_differ_in_marker_or_line_too(figures: dict[str, Figure], name: s
 # Layout
 
 
-@pytest.mark.parametrize("name", [*KINDS, "fig1, one", "fig2, one"])
+@pytest.mark.parametrize("name", [*KINDS, "fig1, one", "fig2, one", "fig2, long"])
 def test_nothing_covers_data_and_nothing_is_cut_off(figures: dict[str, Figure], name: str) -> None:
     with style():
         drawing = compose(figures[name])
@@ -171,4 +175,4 @@ def test_a_name_may_have_a_dollar_and_a_bracket(tmp_path: Path) -> None:
     store = filled(tmp_path / "runs.db", FIG1[-2:], seeds=1, epochs=2)
     runs = store.results().assign(dataset="a$_b$<c>&")
     content = draw(draw_up("fig1", runs, store.epochs()), ".svg").decode()
-    assert "(a) a$_b$&lt;c&gt;&amp;, uniform, η = 0.4" in content
+    assert "(a) a$_b$&lt;c&gt;&amp;, uniform, η\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.4" in content

@@ -31,8 +31,9 @@ NOTE_LINE = 0.14
 LEGEND_LINE = 0.18
 
 NOTE_SIZE = 7.5
-# Characters of a note that fit in an inch, at that size.
+# Characters of a note that fit in an inch, at that size; of a title that fit over a panel.
 NOTE_DENSITY = 17
+TITLE_WIDTH = 36
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -133,7 +134,7 @@ def _draw_panel(axes: "Axes", letter: str, panel: Panel, shades: list[float]) ->
         if line.n > 1:
             low, high = points["mean"] - points["std"], points["mean"] + points["std"]
             axes.fill_between(points["epoch"], low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.set_title(f"{letter} {panel.title}", loc="left")
+    axes.set_title(_fill(f"{letter} {panel.title}", TITLE_WIDTH), loc="left")
     axes.set_xlabel("Epoch")
     axes.set_ylabel(panel.ylabel)
     axes.margins(x=0.02)
@@ -161,6 +162,10 @@ def colour_of(shade: float) -> tuple[float, float, float]:
 def _wrapped(figure: Figure, columns: int) -> str:
     """The notes, a paragraph each, as wide as the panels are."""
     width = int(NOTE_DENSITY * PANEL[0] * columns)
-    # "n = 3" stays together.
-    notes = [note.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}") for note in figure.notes]
-    return "\n".join(textwrap.fill(note, width, break_on_hyphens=False) for note in notes)
+    return "\n".join(_fill(note, width) for note in figure.notes)
+
+
+def _fill(text: str, width: int) -> str:
+    """Text in lines of so many characters; "n = 3" stays together."""
+    kept = text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    return textwrap.fill(kept, width, break_on_hyphens=False)
