@@ -59,16 +59,73 @@ def test_an_empty_store(database: Path) -> None:
     assert json.loads(report("--format", "json")[0]) == []
 
 
+def test_against_published_numbers(store: Store) -> None:
+    assert "Nothing to compare: Table 1 of Zhang & Sabuncu 2018" in report("--against", "paper")[0]
+    run = store.begin(Config.create(dataset="cifar10", train_size=100), HERE)
+    store.complete(run, Result(1, 0.5, 0.8, 0.6, 90, 90, 1.0))
+    for table, difference in [("closed-set", 80 - 81.88), ("open-set", 60 - 62.38)]:
+        text, _ = report("--against", "paper", "--table", table, "--format", "json", "--margin", "2")
+        (record,) = json.loads(text)
+        assert record["difference"] == pytest.approx(difference) and record["margin"] == 2
+        assert record["verdict"] == "no reproduction" and "train_size=100" in record["deviations"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--table", "closed"], "Did you mean 'closed-set'?"),
         (["--format", "latx"], "Did you mean 'latex'?"),
         (["--where", "los=cce"], "Did you mean 'loss'?"),
+        (["--against", "papre"], "Did you mean 'paper'?"),
+        (["--against", "paper", "--margin", "0"], "margin is 0, but must be above 0"),
+        (["--margin", "2"], "give --against paper too"),
         (["--out", "no/such/folder/table.txt"], "cannot be written"),
     ],
 )
 def test_wrong_input(store: Store, arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(app, ["report", *arguments])
     assert result.exit_code == 2 and message in result.stderr
+    assert result.stdout == ""
+
+
+def test_compare_takes_losses_by_themselves(store: Store) -> None:
+    text, _ = report("--compare", "lq", "cce", "--format", "json")
+    (cell,) = json.loads(text)
+    assert (cell["first"], cell["second"], cell["n"]) == ("lq(q=0.7)", "cce", 1)
+    assert cell["difference"] == pytest.approx(-30)
+    # The flag may stand anywhere, and what follows an option of its own is not a loss.
+    assert json.loads(report("lq", "--format", "json", "cce", "--compare")[0]) == [cell]
+    printed, _ = report("--compare", "lq", "cce", "--where", "seed=0")
+    assert "Not used" not in printed and "−30.00" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lq", "cce"], "only --compare takes losses"),
+        (["--compare"], "at least two losses"),
+        (["--compare", "lq"], "at least two losses"),
+        (["--compare", "lq", "ccee"], "Did you mean 'cce'?"),
+        (["--compare", "lq", "unhinged"], "No loss of these runs is called 'unhinged'"),
+        (["--compare", "lq(q=7)", "cce"], "q of loss lq is 7"),
+    ],
+)
+def test_wrong_comparisons(store: Store, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["report", *arguments])
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--audit", "selektion"], "Did you mean 'selection'? Known: selection."),
+        (["--audit", ""], "write it as name"),
+        (["--audit", "selection", "--compare", "lq", "cce"], "ask for one at a time"),
+        (["--audit", "selection", "--against", "paper"], "--audit and --against are reports of their own"),
+    ],
+)
+def test_wrong_audits(store: Store, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["report", *arguments])
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split())
     assert result.stdout == ""

@@ -38,6 +38,7 @@ def run(accuracy: float | None = None, status: str = "completed", **fields: Any)
         "reason": None,
         **config.row(),
         **measured,
+        "precision": "fp32",
     }
 
 

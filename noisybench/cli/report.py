@@ -1,4 +1,4 @@
-"""`noisybench report`: the tables and figures of the paper from the runs of a store."""
+"""`noisybench report`: the tables and figures of the paper from the runs of a store, and comparisons."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +9,13 @@ import typer
 from noisybench.cli.arguments import DATABASE, Database, Where
 from noisybench.cli.console import console, say, warn, write
 from noisybench.errors import InvalidValue
+from noisybench.reporting.against import MARGIN, against
+from noisybench.reporting.audits import AUDITS
+from noisybench.reporting.comparison_lines import compare
 from noisybench.reporting.drawing import FILE_TYPES, check_suffix, draw
 from noisybench.reporting.figures import FIGURES, draw_up, no_runs
-from noisybench.reporting.formats import FORMATS
+from noisybench.reporting.formats import FORMATS, Document
+from noisybench.reporting.published import SOURCES
 from noisybench.reporting.selection import select
 from noisybench.reporting.tables import TABLES
 
@@ -19,41 +23,105 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
+KINDS_OF_AUDIT = "; ".join(f"{entry.name}: {entry.help}" for entry in AUDITS)
 KINDS_OF_FIGURE = "; ".join(f"{entry.name}: {entry.help}" for entry in FIGURES)
 KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
 
 def report(
+    losses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LOSS", help="The losses that --compare is about; lq is any q.", show_default=False
+        ),
+    ] = None,
     table: Annotated[str, typer.Option("--table", help=KINDS_OF_TABLE)] = "closed-set",
+    comparing: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare the LOSSes seed by seed, in the measure of --table: difference, 95 % confidence"
+            " interval, paired t-test with Holm's correction, and how many seeds would tell them apart.",
+        ),
+    ] = False,
+    audit: Annotated[str | None, typer.Option("--audit", help=KINDS_OF_AUDIT, show_default=False)] = None,
     figure: Annotated[
         str | None,
         typer.Option(
             "--figure",
-            help=f"A figure instead, which needs --out: {', '.join(FILE_TYPES)}. {KINDS_OF_FIGURE}",
+            help=f"Draw a figure into the file of --out ({', '.join(FILE_TYPES)}). {KINDS_OF_FIGURE}",
             show_default=False,
         ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {KNOWN_FORMATS}.")] = "table",
+    published: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            help=f"Set beside published numbers, and say whether they agree: {', '.join(SOURCES)}.",
+            show_default=False,
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            help="With --against: means that differ by less agree, in percentage points."
+            f" [default: {MARGIN:g}]",
+            show_default=False,
+        ),
+    ] = None,
     where: Where = None,
     db: Database = DATABASE,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write to this file instead of stdout.", show_default=False)
     ] = None,
 ) -> None:
-    """Print a table of mean ± sample standard deviation over seeds; accuracies are in percent."""
+    """Print a table of mean ± sample standard deviation over seeds, or what --compare or --audit find.
+
+    Accuracies are in percent.
+    """
     from noisybench.store import Store
 
+    given = {
+        "--compare": comparing,
+        "--audit": audit is not None,
+        "--against": published is not None,
+        "--figure": figure is not None,
+    }
+    asked = [option for option, is_given in given.items() if is_given]
+    if len(asked) > 1:
+        raise InvalidValue(f"{' and '.join(asked)} are reports of their own: ask for one at a time.")
+    if losses and not comparing:
+        raise InvalidValue(
+            f"{' '.join(losses)} is given, but only --compare takes losses by themselves: write"
+            " `report --compare lq cce`, or `report --where loss=lq` for the table of one."
+        )
+    if comparing and not losses:
+        raise InvalidValue("--compare needs at least two losses: write `report --compare lq cce`.")
+    if margin is not None and published is None:
+        raise InvalidValue("--margin is that of --against: give --against paper too.")
+    laid_out = TABLES.bind(table)
+    audited = None if audit is None else AUDITS.bind(audit)
     store = Store.open(db, create=False)
     runs, unmatched = select(store.results(), where or [])
     for sentence in unmatched:
         warn(sentence)
-    if figure is None:
-        print_table(runs, table, form, out, store.epochs)
+    if figure is not None:
+        write_figure(figure, runs, store.epochs, out)
+        return
+    document: Document
+    if losses:
+        document = compare(runs, losses, laid_out.entry.about["measure"])
+    elif audited:
+        document = audited(runs, store.epochs())
+    elif published is not None:
+        document = against(laid_out(runs), runs, published, MARGIN if margin is None else margin)
     else:
-        write_figure(runs, store.epochs, figure, out)
+        document = laid_out(runs)
+    print_document(document, form, out, runs=runs, epochs=store.epochs)
 
 
-def write_figure(runs: "DataFrame", epochs: Callable[[], "DataFrame"], figure: str, out: Path | None) -> None:
+def write_figure(figure: str, runs: "DataFrame", epochs: Callable[[], "DataFrame"], out: Path | None) -> None:
     """Draw the figure of these rows of `Store.results`; the suffix of `out` says as what."""
     name = str(FIGURES.bind(figure))
     if out is None:
@@ -67,20 +135,21 @@ def write_figure(runs: "DataFrame", epochs: Callable[[], "DataFrame"], figure: s
     write(out, draw(drawn_up, suffix))
 
 
-def print_table(
-    runs: "DataFrame",
-    table: str = "closed-set",
-    form: str = "table",
-    out: Path | None = None,
-    epochs: Callable[[], "DataFrame"] | None = None,
-) -> None:
-    """Print the table of these rows of `Store.results`, or write it to `out`.
+def print_table(runs: "DataFrame", table: str) -> None:
+    """Print the table of these rows of `Store.results`."""
+    print_document(TABLES.bind(table)(runs))
 
-    epochs: `Store.epochs`, which the format html needs.
+
+def print_document(
+    document: Document, form: str = "table", out: Path | None = None, **context: object
+) -> None:
+    """Print a report in a format, or write it to `out`.
+
+    context: what else the format may ask for, as html does for the runs and their epochs.
     """
     to_terminal = out is None and console().is_terminal and not console().is_dumb_terminal
     width = console().width if to_terminal else None
-    text = FORMATS.bind(form)(TABLES.bind(table)(runs), width=width, runs=runs, epochs=epochs)
+    text = FORMATS.bind(form)(document, width=width, **context)
     if out is None:
         say(text)
     else:

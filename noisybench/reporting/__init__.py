@@ -7,6 +7,12 @@
     cells.py        what layouts share: titles, texts of cells, the best two, notes
     layout.py       the kinds of table: what is a row, a column and a block of them
     lines.py        the other layout: a line for each thing, under one heading
+    paired.py       the paired t-test, Holm's correction, how many pairs would do
+    comparison.py   losses against each other, seed by seed; comparison_lines.py lays it out
+    audits.py       the same runs under other rules of selection, and what each leaks
+    published/      numbers of others, as CSV, and what must be known to read them
+    agreement.py    whether two means agree, from summary statistics
+    against.py      our runs beside published numbers
     formats.py      both as text, for a terminal, Markdown, LaTeX, HTML, CSV or JSON
     terminal.py, markdown.py, latex.py, render_lines.py, html.py, page.html    what these are made of
     curves.py       runs and their epochs to lines: mean and sample standard deviation at each epoch

@@ -28,6 +28,7 @@ ESCAPES = str.maketrans(
         "±": r"$\pm$",
         "−": r"$-$",
         "–": "--",
+        "α": r"$\alpha$",
         "η": r"$\eta$",
     }
 )

@@ -21,6 +21,13 @@ METHOD = tuple(name for name in SETTINGS if name not in DATA)
 Rows = dict[str, dict[Column, Cell]]
 
 
+# What a table may show, in words.
+MEASURES = {
+    "test_accuracy": "Test accuracy in percent at the epoch of highest noisy-validation accuracy",
+    "last_test_accuracy": "Test accuracy in percent at the last epoch",
+}
+
+
 @TABLES.register("closed-set", measure="test_accuracy")
 def closed_set(runs: "DataFrame") -> Table:
     """Table 1 of the paper: test accuracy at the epoch of highest noisy-validation accuracy."""
@@ -36,10 +43,9 @@ def closed_set(runs: "DataFrame") -> Table:
             rows = _losses_by_noise(records, usual)
             used = [column for column in columns if any(column in row for row in rows.values())]
             blocks.append(Block(said.title(dataset, records[0], differing), used, rows))
-    what = "Test accuracy in percent at the epoch of highest noisy-validation accuracy"
     return Table(
         name="closed-set",
-        caption=f"{what}{said.over_seeds(cells)}." if blocks else NO_RUNS,
+        caption=f"{MEASURES['test_accuracy']}{said.over_seeds(cells)}." if blocks else NO_RUNS,
         columns=columns,
         blocks=blocks,
         notes=[*said.notes(runs), *said.idle_prunings(runs)],
@@ -103,9 +109,7 @@ def open_set(runs: "DataFrame") -> Table:
     several = len(blocks) > 1
     return Table(
         name="open-set",
-        caption=(
-            f"Test accuracy in percent at the last epoch{said.over_seeds(cells)}." if blocks else NO_RUNS
-        ),
+        caption=(f"{MEASURES['last_test_accuracy']}{said.over_seeds(cells)}." if blocks else NO_RUNS),
         columns=list(dict.fromkeys(column for block in blocks for column in block.columns)),
         blocks=blocks,
         notes=[

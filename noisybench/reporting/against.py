@@ -1,0 +1,241 @@
+"""Our runs beside published numbers: the difference, and whether they agree.
+
+A run whose settings are not those of the published ones is no reproduction, and is never called one:
+what differs is named, the difference of the accuracies shown, and nothing tested.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from noisybench.config import Config
+from noisybench.errors import InvalidValue, UnknownName
+from noisybench.reporting import cells as said
+from noisybench.reporting.agreement import ALPHA, Summary, tost_p, verdict, welch_p
+from noisybench.reporting.cells import Record
+from noisybench.reporting.lines import Lines, Section
+from noisybench.reporting.published import Figure, Source, source
+from noisybench.reporting.selection import stem
+from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, as_records, rank
+from noisybench.reporting.tables import NO_RUN, Table
+from noisybench.reporting.wording import listing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+MARGIN = 1.0
+
+HEADINGS = ("loss", "noise", "η", "published", "ours", "difference", "verdict")
+LABELS = 3
+
+# What a run computes in unless its device rounds convolutions: see `training.device.precision`.
+PRECISION = "fp32"
+
+NO_REPRODUCTION = "no reproduction"
+SEPARATOR = "; "
+NO_SPREAD = "no test: no spread published"
+
+
+def against(table: Table, runs: "DataFrame", name: str, margin: float = MARGIN) -> Lines:
+    """The cells of a table that were published too, each beside its published number.
+
+    runs: those of the table.  name: whose numbers, a key of `published.SOURCES`.  margin: means that
+    differ by less agree, in percentage points, above 0.  `cells` of what is returned has the table's
+    columns and, in percentage points, the published numbers and the difference, the p-values, the
+    verdict and the deviations.  Raises UnknownName or InvalidValue.
+    """
+    known = source(name, table.name)
+    if not 0 < margin <= 100:
+        raise InvalidValue(f"margin is {margin:g}, but must be above 0 and at most 100 percentage points.")
+    order = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
+    cells = table.cells.sort_values(order, key=rank, ignore_index=True)
+    figures = known.figures()
+    published = [figures.get(_place(record)) for record in as_records(cells)]
+    matched = cells.iloc[[at for at, figure in enumerate(published) if figure]]
+    compared = _compared(matched, [figure for figure in published if figure], known, margin)
+    usual = said.usual_n(table.cells)
+    groups = [
+        list(records) for _, records in groupby(as_records(compared), key=itemgetter("dataset", *SETTINGS))
+    ]
+    sections = [Section(_title(records), [_line(r, usual) for r in records]) for records in groups]
+    notes = [*_notes(compared, known, margin), *_left_out(cells, published), *_rounded(runs)]
+    return Lines(
+        name=f"{table.name}-against-{name}",
+        caption=_caption(table, known, bool(groups)),
+        headings=HEADINGS,
+        labels=LABELS,
+        sections=sections,
+        notes=[
+            *(note for records in groups for note in _deviating(records)),
+            *(notes if groups else []),
+            *table.notes,
+        ],
+        cells=compared,
+    )
+
+
+def _place(record: Record) -> tuple[str, str, str, float]:
+    return stem(record["dataset"]), record["loss"], record["noise"], record["rate"]
+
+
+def _compared(cells: "DataFrame", figures: Sequence[Figure], known: Source, margin: float) -> "DataFrame":
+    """The cells with what was published and how the two compare."""
+    import pandas as pd
+
+    records = as_records(cells)
+    deviations = [_deviations(record, known) for record in records]
+    tested = [
+        _tested(record, figure, bool(deviating), margin)
+        for record, figure, deviating in zip(records, figures, deviations, strict=True)
+    ]
+    means = pd.Series([figure.mean for figure in figures], index=cells.index, dtype=float)
+    added: dict[str, Any] = {
+        "published_mean": means,
+        "published_std": pd.array([figure.std for figure in figures], dtype="Float64"),
+        "published_n": pd.array([figure.n for figure in figures], dtype="Int64"),
+        "origin": [figure.origin for figure in figures],
+        "difference": cells["mean"] - means,
+        "welch_p": pd.array([welch for welch, _, _ in tested], dtype="Float64"),
+        "tost_p": pd.array([tost for _, tost, _ in tested], dtype="Float64"),
+        "margin": float(margin),
+        "verdict": [words for _, _, words in tested],
+        "deviations": [SEPARATOR.join(deviating) for deviating in deviations],
+    }
+    ours = ["mean", "std", "n"]
+    front = [*PLACE, *ours, *added]
+    return cells.assign(**added)[[*front, *(name for name in cells.columns if name not in front)]]
+
+
+def _deviations(record: Record, known: Source) -> list[str]:
+    """The settings that are not those of the published runs: ``epochs=3 (protocol: 120)``."""
+    dataset = stem(record["dataset"])
+    try:
+        usual = Config.create(dataset=dataset, loss=record["loss"], **known.protocol).row()
+    except UnknownName as error:
+        # The store may come from a noisybench that knows more; nothing is taken for granted then.
+        return [f"settings that cannot be checked: {error}"]
+    return [
+        f"{said.setting(name, record)} (protocol: {_usual(name, usual[name])})"
+        for name in ("dataset", *SETTINGS, *SCHEDULE)
+        if record[name] != usual[name]
+    ]
+
+
+def _usual(name: str, value: Any) -> str:
+    """The value of a setting in words."""
+    if value is None or value == "":
+        return "all" if name == "train_size" else "none"
+    return said.number(value) if isinstance(value, float) else str(value)
+
+
+def _tested(
+    record: Record, figure: Figure, deviating: bool, margin: float
+) -> tuple[float | None, float | None, str]:
+    """The p-values of Welch's test and of the test of equivalence, where they can be had, and the verdict."""
+    if deviating:
+        return None, None, NO_REPRODUCTION
+    if figure.std is None or figure.n is None:
+        return None, None, NO_SPREAD
+    if record["n"] < 2:
+        return None, None, NO_RUN.text
+    ours = Summary(record["mean"], record["std"], record["n"])
+    published = Summary(figure.mean, figure.std, figure.n)
+    welch, tost = welch_p(ours, published), tost_p(ours, published, margin)
+    return welch, tost, verdict(welch, tost)
+
+
+def _title(records: Sequence[Record]) -> str:
+    """What stands over the lines of one data set and one setting."""
+    title = said.title(records[0]["dataset"], records[0], ())
+    deviating = list(dict.fromkeys(record["loss"] for record in records if record["deviations"]))
+    if not deviating:
+        return title
+    only = all(record["deviations"] for record in records)
+    return f"{title} – {NO_REPRODUCTION}" + ("" if only else f" by {', '.join(deviating)}")
+
+
+def _deviating(records: Sequence[Record]) -> list[str]:
+    """What makes the lines of a section no reproduction, once where it holds for all: a note, or none."""
+    deviations = [list(filter(None, record["deviations"].split(SEPARATOR))) for record in records]
+    reasons = [one for one in deviations[0] if all(one in other for other in deviations)]
+    shared = set(reasons)
+    for record, of_record in zip(records, deviations, strict=True):
+        own = [one for one in of_record if one not in shared]
+        reason = f"{record['loss']} with {', '.join(own)}"
+        reasons += [reason] if own and reason not in reasons else []
+    return [f"{_title(records)}: {SEPARATOR.join(reasons)}."] if reasons else []
+
+
+def _line(record: Record, usual_n: int) -> list[str]:
+    spread = "" if record["published_std"] is None else f" ± {record['published_std']:.2f}"
+    difference = record["difference"]
+    return [
+        record["loss"],
+        record["noise"],
+        said.number(record["rate"]),
+        f"{record['published_mean']:.2f}{spread}",
+        said.text(record, usual_n),
+        NO_RUN.text if difference is None else f"{difference:+.2f}".replace("-", "−"),
+        record["verdict"],
+    ]
+
+
+def _caption(table: Table, known: Source, any_compared: bool) -> str:
+    if not table.blocks:
+        return table.caption
+    if not any_compared:
+        places = known.figures()
+        losses, noises = (listing(dict.fromkeys(place[at] for place in places)) for at in (1, 2))
+        datasets = listing(dict.fromkeys(place[0] for place in places))
+        return (
+            f"Nothing to compare: {known.title} has none of these runs. It has {losses}; on {datasets};"
+            f" with {noises}."
+        )
+    return f"Against {known.title}. {table.caption} Difference: ours minus published, in percentage points."
+
+
+def _notes(compared: "DataFrame", known: Source, margin: float) -> list[str]:
+    """How the verdict was reached, as far as there is one, and how the published numbers were read."""
+    notes = []
+    if not compared["verdict"].isin([NO_REPRODUCTION, NO_SPREAD]).all():
+        notes.append(
+            f"Each cell by itself, at the level {ALPHA:g}. agrees: equivalent within ±{margin:g} percentage"
+            " points, by two one-sided Welch tests. differs: by Welch's t-test. differs, within the margin:"
+            " both. undecided: neither, so more seeds are needed. –: fewer than two runs, so no test."
+        )
+    spread = compared["published_n"].dropna()
+    if len(spread):
+        numbers = listing(sorted(spread.unique()))
+        notes.append(
+            f"Published are mean ± standard deviation of n = {numbers} runs, whatever our n; whether theirs"
+            " is the sample standard deviation (n−1) is not said, and assumed here."
+        )
+    if len(spread) < len(compared):
+        notes.append(f"{NO_SPREAD[0].upper()}{NO_SPREAD[1:]}, nor how many runs there were.")
+    if compared["verdict"].eq(NO_REPRODUCTION).any():
+        notes.append(
+            f"{NO_REPRODUCTION}: the runs have other settings than the published ones, so the difference is"
+            " also one of settings, and not tested."
+        )
+    return [*notes, *known.notes]
+
+
+def _left_out(cells: "DataFrame", published: Sequence[Figure | None]) -> list[str]:
+    """Which of the runs have no published counterpart."""
+    without = cells.iloc[[at for at, figure in enumerate(published) if not figure]]
+    places = dict.fromkeys(
+        f"{record['loss']} on {record['dataset']} with {record['noise']}, η = {said.number(record['rate'])}"
+        for record in as_records(without)
+    )
+    return [f"Not published, so not here: {listing(places)}."] if places else []
+
+
+def _rounded(runs: "DataFrame") -> list[str]:
+    """Which of the runs did not compute in full single precision."""
+    others = runs["precision"][runs["status"].eq("completed") & runs["precision"].ne(PRECISION)]
+    return [
+        f"{count} of the runs computed convolutions in {precision}, not {PRECISION}: that is no setting here,"
+        " and so no deviation."
+        for precision, count in others.value_counts().sort_index().items()
+    ]

@@ -1,0 +1,200 @@
+"""The kinds of audit: the same runs read in other ways, and what that would change.
+
+A kind is one decorated function from runs and their epochs to `Lines`; its name is the value of
+``--audit``, the first line of its docstring its help.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from noisybench.registry import Registry
+from noisybench.reporting.cells import Record, differing, notes, title
+from noisybench.reporting.comparison import with_methods
+from noisybench.reporting.comparison_lines import signed
+from noisybench.reporting.layout import noise_label
+from noisybench.reporting.lines import Lines, Section
+from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, rank
+from noisybench.reporting.tables import NO_RUNS
+from noisybench.reporting.wording import listing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+AUDITS = Registry("audit", "noisybench.reporting.audits")
+
+# A rule reports the earliest epoch of the highest value in a column; the last epoch is the highest one.
+HONEST = "noisy val."
+RULES = {HONEST: "val_accuracy", "last": "epoch", "clean val.": "clean_val_accuracy", "test": "test_accuracy"}
+CELLS = (*PLACE, "rule", "mean", "std", "n", "leak", "unit", *SCHEDULE, *SETTINGS)
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The runs of one cell under each rule.
+
+    run: one of them.  accuracies: test accuracies in percent, run by run; None for a rule that some of
+    the runs did not measure.
+    """
+
+    run: Record
+    accuracies: Mapping[str, Sequence[float] | None]
+
+    def leak(self, rule: str) -> float | None:
+        """Mean difference to the honest rule in points, run by run."""
+        chosen, honest = self.accuracies[rule], self.accuracies[HONEST]
+        if chosen is None or honest is None:
+            return None
+        return fmean(a - b for a, b in zip(chosen, honest, strict=True))
+
+
+@AUDITS.register("selection")
+def selection(runs: "DataFrame", epochs: "DataFrame") -> Lines:
+    """The test accuracy had another rule chosen the epoch, and how many points that leaks.
+
+    runs: rows of `Store.results`; epochs: those of `Store.epochs`, which may have more runs.
+    """
+    completed = runs[runs["status"].eq("completed")]
+    chosen = {rule: _chosen(epochs, column) for rule, column in RULES.items()}
+    cells = list(_cells(completed[completed["id"].isin(list(chosen[HONEST]))], chosen))
+    sections = [
+        Section(name, [row for cell in group for row in _rows(cell)]) for name, group in _by_title(cells)
+    ]
+    return Lines(
+        name="selection",
+        caption=_caption(runs, cells),
+        headings=("loss", *RULES),
+        labels=1,
+        sections=[*sections, *_summary(cells)],
+        notes=[*_notes(completed, chosen), *notes(runs)],
+        cells=type(runs)(
+            [record for cell in cells for record in _records(cell)], columns=CELLS, dtype=object
+        ),
+    )
+
+
+def _chosen(epochs: "DataFrame", column: str) -> dict[str, float]:
+    """For each run that measured the column in all its epochs, the test accuracy at the earliest epoch
+    of its maximum."""
+    values = epochs[column].astype(float)
+    partly = epochs["run"][values.isna()].unique()
+    measured = epochs.assign(value=values)[~epochs["run"].isin(partly)].sort_values(["run", "epoch"])
+    # Ties go to the first row, as in a training that looks for a value higher than the highest so far.
+    best = measured.loc[measured.groupby("run")["value"].idxmax()]
+    return dict(zip(best["run"], best["test_accuracy"].astype(float), strict=True))
+
+
+def _cells(runs: "DataFrame", chosen: Mapping[str, Mapping[str, float]]) -> Iterator[Audited]:
+    """The runs that differ in nothing but the seed, in the order of a report."""
+    order = ["dataset", *SETTINGS, "noise", "rate", "loss", *SCHEDULE]
+    records = with_methods(runs.sort_values([*order, "seed"], key=rank))
+    for _, group in groupby(records, key=itemgetter(*order)):
+        cell = list(group)
+        yield Audited(
+            cell[0],
+            {
+                rule: [100 * of_run[run["id"]] for run in cell]
+                if all(run["id"] in of_run for run in cell)
+                else None
+                for rule, of_run in chosen.items()
+            },
+        )
+
+
+def _by_title(cells: Sequence[Audited]) -> Iterator[tuple[str, Iterable[Audited]]]:
+    """The cells of one data set, setting and noise, under their title."""
+    different = {
+        dataset: differing([cell.run for cell in group], SETTINGS)
+        for dataset, group in groupby(cells, key=lambda cell: cell.run["dataset"])
+    }
+
+    def name(cell: Audited) -> str:
+        dataset = cell.run["dataset"]
+        return f"{title(dataset, cell.run, different[dataset])}; {noise_label(cell.run)}"
+
+    return groupby(cells, key=name)
+
+
+def _rows(cell: Audited) -> list[list[str]]:
+    """The accuracies of a cell, and below each what it leaks."""
+    n = len(cell.accuracies[HONEST] or [])
+    return [
+        [cell.run["method"], *(_accuracy(accuracies) for accuracies in cell.accuracies.values())],
+        [f"leak, n = {n}", *(_leak(cell.leak(rule)) for rule in RULES)],
+    ]
+
+
+def _accuracy(accuracies: Sequence[float] | None) -> str:
+    if accuracies is None:
+        return "–"
+    spread = f" ± {stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+    return f"{fmean(accuracies):.2f}{spread}"
+
+
+def _leak(points: float | None) -> str:
+    return "–" if points is None else signed(points)
+
+
+def _summary(cells: Sequence[Audited]) -> list[Section]:
+    """A line for each method with its mean leak over cells, if one has several cells."""
+    by_method: dict[str, list[Audited]] = {}
+    for cell in cells:
+        by_method.setdefault(cell.run["method"], []).append(cell)
+    if len(by_method) == len(cells):
+        return []
+    rows = [
+        [method, *(_leak(_mean([cell.leak(rule) for cell in of_method])) for rule in RULES)]
+        for method, of_method in by_method.items()
+    ]
+    return [Section("Mean leak over all of a loss's places above", rows)]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
+
+
+def _records(cell: Audited) -> Iterator[dict[str, Any]]:
+    """One for each rule, with the names in CELLS."""
+    for rule, accuracies in cell.accuracies.items():
+        known = accuracies or []
+        yield {
+            **cell.run,
+            "rule": rule,
+            "mean": fmean(known) if known else None,
+            "std": stdev(known) if len(known) > 1 else None,
+            "n": len(known),
+            "leak": cell.leak(rule),
+            "unit": "percent",
+        }
+
+
+def _caption(runs: "DataFrame", cells: Sequence[Audited]) -> str:
+    if not cells:
+        return NO_RUNS if runs.empty else "No run has completed: there is nothing to audit."
+    return (
+        "Test accuracy in percent, mean ± sample standard deviation (n−1) over seeds, had the epoch been"
+        " chosen by highest noisy-validation accuracy, as the paper does; not at all, the last one; by"
+        " highest accuracy on validation images with their true labels, which a user does not have; by"
+        " highest test accuracy. Leak: mean difference to noisy validation, run by run. That of test is by"
+        " construction the largest; the last epoch looks at no labels, and its difference is no leak but"
+        " what choosing an epoch costs or gains."
+    )
+
+
+def _notes(completed: "DataFrame", chosen: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Which runs a rule cannot be applied to."""
+    said = []
+    without = sorted(set(completed["id"]) - chosen[HONEST].keys())
+    if without:
+        said.append(f"Not audited, as the store has no epochs of theirs: {listing(without)}.")
+    for rule, of_run in chosen.items():
+        unmeasured = sorted(set(completed["id"]) - of_run.keys() - set(without))
+        if unmeasured:
+            said.append(
+                f"{rule} is – where a run was made before noisybench measured it: {listing(unmeasured)}."
+            )
+    return said

@@ -1,0 +1,94 @@
+"""Paired comparisons: the t-test on differences, Holm's correction, and how many pairs would do.
+
+scipy is imported where it is used: other reports need not wait for it.
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+ALPHA = 0.05
+POWER = 0.8
+MOST_PAIRS = 10_000
+
+# Differences that agree to this many decimals are one difference: what is left is rounding error.
+SAME = 9
+
+
+class Paired(NamedTuple):
+    """What is known of `n` differences, in their unit.
+
+    first, second: the means of both sides; mean: of the differences.
+    sd: sample standard deviation (n - 1).  low, high: 95 % confidence interval of the mean.  p: of the
+    two-sided paired t-test.  needed: see `pairs_needed`.  All None where there is but one difference;
+    of differences that are all the same, sd is 0 and the others are None.
+    """
+
+    n: int
+    first: float
+    second: float
+    mean: float
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    needed: int | None = None
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
+    """Compare values that belong together in pairs, at least one; differences are second − first."""
+    differences = [b - a for a, b in zip(first, second, strict=True)]
+    n, mean = len(differences), fmean(differences)
+    means = (fmean(first), fmean(second), mean)
+    if n == 1:
+        return Paired(n, *means)
+    if len({round(difference, SAME) for difference in differences}) == 1:
+        return Paired(n, *means, sd=0.0)
+    from scipy.stats import ttest_rel
+
+    test = ttest_rel(second, first)
+    low, high = (float(limit) for limit in test.confidence_interval(1 - ALPHA))
+    sd = stdev(differences)
+    return Paired(n, *means, sd, low, high, float(test.pvalue), pairs_needed(mean, sd))
+
+
+def pairs_needed(mean: float, sd: float) -> int | None:
+    """The fewest pairs with which a two-sided paired t-test at ALPHA has at least POWER.
+
+    mean, sd: those of the differences, taken for the true ones; sd > 0.  None for more than MOST_PAIRS.
+    """
+    effect = abs(mean) / sd
+    if power(MOST_PAIRS, effect) < POWER:
+        return None
+    too_few, enough = 1, MOST_PAIRS
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if power(middle, effect) < POWER:
+            too_few = middle
+        else:
+            enough = middle
+    return enough
+
+
+def power(n: int, effect: float) -> float:
+    """The chance that a two-sided paired t-test of n pairs at ALPHA finds an effect of mean/sd ≥ 0.
+
+    With true mean and sd, the test's t has a noncentral t distribution (Cohen 1988, section 2.5).
+    """
+    from scipy.stats import nct, t
+
+    critical = t.isf(ALPHA / 2, n - 1)
+    shift = effect * sqrt(n)
+    # Where t is beyond the critical value with the wrong sign counts too: without an effect, half of all.
+    return float(nct.sf(critical, n - 1, shift) + nct.sf(critical, n - 1, -shift))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) adjusted p-values: any below α is significant with a family-wise error of α."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, (len(p_values) - place) * p_values[index])
+        adjusted[index] = min(1.0, largest)
+    return adjusted
