@@ -107,14 +107,13 @@ def test_what_cannot_be_compared() -> None:
 
 
 def test_a_seed_of_one_alone_is_named_and_not_used() -> None:
-    lines = comparing(
-        [*of("cce", 0.1, 0.2, 0.9), *of(LQ, 0.2, 0.4), run(0.5, loss=LQ, rate=0.6)], "lq", "cce"
-    )
+    elsewhere = run(0.5, loss=LQ, rate=0.6)
+    lines = comparing([*of("cce", 0.9, 0.1, 0.2), *of(LQ, 0.8, 0.2, 0.4)[1:], elsewhere], "cce", "lq")
     (cell,) = cells(lines)
-    assert (cell["n"], cell["mean_second"]) == (2, pytest.approx(15))
+    assert (cell["seeds"], cell["n"], cell["mean_first"]) == ("1 2", 2, pytest.approx(15))
     assert lines.notes == [
+        "Not used, as lq(q=0.7) has no completed run to pair with: cce at digits uniform 0.4 seed 0.",
         "Not used, as cce has no completed run to pair with: lq(q=0.7) at digits uniform 0.6 seed 0.",
-        "Not used, as lq(q=0.7) has no completed run to pair with: cce at digits uniform 0.4 seed 2.",
     ]
 
 
@@ -168,6 +167,15 @@ def test_a_method_with_settings_of_its_own_is_compared_and_they_are_named() -> N
     assert cells(lines)[0]["differing"] == "optimiser lr"
     assert lines.notes == [
         "On digits, not only the loss differs: cce has optimiser=sgd, lr=0.1; mae has optimiser=adam, lr=0.2."
+    ]
+
+
+def test_of_several_settings_none_is_picked_for_a_method_that_has_another() -> None:
+    rows = [*of("cce", 0.1, 0.2), *of("cce", 0.1, 0.2, lr=0.3), *of("mae", 0.2, 0.5, lr=0.2)]
+    lines = comparing(rows, "cce", "mae")
+    assert lines.sections == [] and lines.caption.startswith("Nothing to compare")
+    assert [note.partition(":")[0] for note in lines.notes] == [
+        f"Not used, as {other} has no completed run to pair with" for other in ("mae", "cce")
     ]
 
 
