@@ -112,9 +112,9 @@ def _deviations(record: Record, known: Source) -> list[str]:
     dataset = stem(record["dataset"])
     try:
         usual = Config.create(dataset=dataset, loss=record["loss"], **known.protocol).row()
-    except UnknownName as error:
+    except UnknownName:
         # The store may come from a noisybench that knows more; nothing is taken for granted then.
-        return [f"settings that cannot be checked: {error}"]
+        return [f"settings that cannot be checked, as {record['loss']} is not known here"]
     return [
         f"{said.setting(name, record)} (protocol: {_usual(name, usual[name])})"
         for name in ("dataset", *SETTINGS, *SCHEDULE)
