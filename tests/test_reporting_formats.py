@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from test_reporting import run, runs, table
 
@@ -22,7 +23,8 @@ AWKWARD = r"a_b&50%#$1{x}~^\<y>|*[z]"
 
 
 def written(form: str, *rows: dict[str, Any], width: int | None = None) -> str:
-    return str(FORMATS.bind(form)(table(*rows), width=width))
+    none = pd.DataFrame(columns=["run", "epoch"])
+    return str(FORMATS.bind(form)(table(*rows), width=width, runs=runs(*rows), epochs=lambda: none))
 
 
 def grid() -> list[dict[str, Any]]:
@@ -230,6 +232,8 @@ def test_no_runs(form: str) -> None:
         assert text.startswith("dataset,loss,noise,rate,mean,std,n,") and "\n" not in text
     elif form == "json":
         assert json.loads(text) == []
+    elif form == "html":
+        assert NO_RUNS in text and "<table" not in text
     else:
         assert text == ("% " if form == "latex" else "") + NO_RUNS
 

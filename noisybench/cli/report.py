@@ -1,16 +1,19 @@
-"""`noisybench report`: the tables of the paper from the runs of a store, and comparisons of losses."""
+"""`noisybench report`: the tables and figures of the paper from the runs of a store, and comparisons."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Where
-from noisybench.cli.console import console, say, tell, warn
+from noisybench.cli.console import console, say, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.reporting.against import MARGIN, against
 from noisybench.reporting.audits import AUDITS
 from noisybench.reporting.comparison_lines import compare
+from noisybench.reporting.drawing import FILE_TYPES, check_suffix, draw
+from noisybench.reporting.figures import FIGURES, draw_up, no_runs
 from noisybench.reporting.formats import FORMATS, Document
 from noisybench.reporting.published import SOURCES
 from noisybench.reporting.selection import select
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
 KINDS_OF_AUDIT = "; ".join(f"{entry.name}: {entry.help}" for entry in AUDITS)
+KINDS_OF_FIGURE = "; ".join(f"{entry.name}: {entry.help}" for entry in FIGURES)
 KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
 
@@ -41,6 +45,14 @@ def report(
         ),
     ] = False,
     audit: Annotated[str | None, typer.Option("--audit", help=KINDS_OF_AUDIT, show_default=False)] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            "--figure",
+            help=f"Draw a figure into the file of --out ({', '.join(FILE_TYPES)}). {KINDS_OF_FIGURE}",
+            show_default=False,
+        ),
+    ] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {KNOWN_FORMATS}.")] = "table",
     published: Annotated[
         str | None,
@@ -70,7 +82,12 @@ def report(
     """
     from noisybench.store import Store
 
-    given = {"--compare": comparing, "--audit": audit is not None, "--against": published is not None}
+    given = {
+        "--compare": comparing,
+        "--audit": audit is not None,
+        "--against": published is not None,
+        "--figure": figure is not None,
+    }
     asked = [option for option, is_given in given.items() if is_given]
     if len(asked) > 1:
         raise InvalidValue(f"{' and '.join(asked)} are reports of their own: ask for one at a time.")
@@ -89,6 +106,9 @@ def report(
     runs, unmatched = select(store.results(), where or [])
     for sentence in unmatched:
         warn(sentence)
+    if figure is not None:
+        write_figure(figure, runs, store.epochs, out)
+        return
     document: Document
     if losses:
         document = compare(runs, losses, laid_out.entry.about["measure"])
@@ -98,7 +118,21 @@ def report(
         document = against(laid_out(runs), runs, published, MARGIN if margin is None else margin)
     else:
         document = laid_out(runs)
-    print_document(document, form, out)
+    print_document(document, form, out, runs=runs, epochs=store.epochs)
+
+
+def write_figure(figure: str, runs: "DataFrame", epochs: Callable[[], "DataFrame"], out: Path | None) -> None:
+    """Draw the figure of these rows of `Store.results`; the suffix of `out` says as what."""
+    name = str(FIGURES.bind(figure))
+    if out is None:
+        raise InvalidValue(
+            f"A figure is written to a file: give --out, such as --out {name}.pdf ({', '.join(FILE_TYPES)})."
+        )
+    suffix = check_suffix(out)
+    drawn_up = draw_up(name, runs, epochs())
+    if not drawn_up.rows:
+        raise InvalidValue(no_runs(name))
+    write(out, draw(drawn_up, suffix))
 
 
 def print_table(runs: "DataFrame", table: str) -> None:
@@ -106,16 +140,17 @@ def print_table(runs: "DataFrame", table: str) -> None:
     print_document(TABLES.bind(table)(runs))
 
 
-def print_document(document: Document, form: str = "table", out: Path | None = None) -> None:
-    """Print a report in a format, or write it to `out`."""
+def print_document(
+    document: Document, form: str = "table", out: Path | None = None, **context: object
+) -> None:
+    """Print a report in a format, or write it to `out`.
+
+    context: what else the format may ask for, as html does for the runs and their epochs.
+    """
     to_terminal = out is None and console().is_terminal and not console().is_dumb_terminal
     width = console().width if to_terminal else None
-    text = FORMATS.bind(form)(document, width=width)
+    text = FORMATS.bind(form)(document, width=width, **context)
     if out is None:
         say(text)
-        return
-    try:
-        out.write_text(text + "\n", encoding="utf-8")
-        tell(f"Wrote {out}.")
-    except OSError as error:
-        raise InvalidValue(f"{out} cannot be written: {error.strerror}.") from None
+    else:
+        write(out, f"{text}\n".encode())

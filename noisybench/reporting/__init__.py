@@ -1,4 +1,4 @@
-"""From the store's runs to tables: select runs, average them into cells, lay out, render.
+"""From the store's runs to tables and figures: select runs, average them, lay out, render.
 
     wording.py      lists in sentences
     selection.py    which runs: --where
@@ -13,8 +13,11 @@
     published/      numbers of others, as CSV, and what must be known to read them
     agreement.py    whether two means agree, from summary statistics
     against.py      our runs beside published numbers
-    formats.py      both as text, for a terminal, Markdown, LaTeX, CSV or JSON
-    terminal.py, markdown.py, latex.py, render_lines.py    what the formats are made of
+    formats.py      both as text, for a terminal, Markdown, LaTeX, HTML, CSV or JSON
+    terminal.py, markdown.py, latex.py, render_lines.py, html.py, page.html    what these are made of
+    curves.py       runs and their epochs to lines: mean and sample standard deviation at each epoch
+    figures.py      the kinds of figure: which lines in which panels, free of any format
+    drawing.py      a figure as PDF, PNG or SVG
 
 The runs are the DataFrame of `Store.results`: one row per Config, with its fields as columns, and
 `id`, `status` and what the run measured.  Accuracies are fractions in it and percent in all that is

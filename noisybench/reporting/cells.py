@@ -81,7 +81,9 @@ def differing(records: Sequence[Record], names: Sequence[str]) -> list[str]:
 def competitors(records: Sequence[Record], usual: int) -> list[Cell]:
     """The cells of records that compete with each other, in their order, the best two marked."""
     best = [id(record) for record in _best(records)]
-    return [Cell(text(record, usual), id(record) in best) for record in records]
+    return [
+        Cell(text(record, usual), id(record) in best, tuple(record["runs"].split())) for record in records
+    ]
 
 
 def _best(records: Sequence[Record]) -> list[Record]:

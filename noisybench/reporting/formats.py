@@ -1,17 +1,22 @@
-"""A report as text: for a terminal, Markdown, LaTeX, CSV, JSON.  A format is one decorated function.
+"""A report as text: for a terminal, Markdown, LaTeX, HTML, CSV, JSON.  A format is one decorated function.
 
 A format takes both kinds of report, `Table` and `Lines`.  CSV and JSON are tidy: one record per cell
 or line, as the report's `cells` has it, in full precision.
 """
 
 import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from noisybench.registry import Registry
-from noisybench.reporting import latex, render_lines, terminal
+from noisybench.reporting import html, latex, render_lines, terminal
 from noisybench.reporting.lines import Lines
 from noisybench.reporting.markdown import markdown_row, markdown_text
 from noisybench.reporting.statistics import as_records
 from noisybench.reporting.tables import NO_RUN, Cell, Table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMATS = Registry("format", "noisybench.reporting.formats")
 
@@ -56,6 +61,12 @@ def latex_(document: Document) -> str:
     if isinstance(document, Lines):
         return render_lines.latex(document)
     return latex.render(document)
+
+
+@FORMATS.register("html")
+def html_(document: Document, *, runs: "DataFrame", epochs: Callable[[], "DataFrame"]) -> str:
+    """One page with nothing outside it: the table, its figures, and the runs behind each cell."""
+    return html.render(document, runs, epochs())
 
 
 @FORMATS.register("csv")

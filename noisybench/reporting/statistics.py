@@ -28,7 +28,8 @@ def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
     measure: a column of accuracies, fractions from 0 to 1.
     Returns the columns PLACE; `mean` and `std` in percent, where `std` is the sample standard
     deviation (n - 1), missing for one run; `n`, the completed runs that were averaged; a count for
-    each of UNFINISHED; `measure` and its `unit`; then SCHEDULE and SETTINGS.
+    each of UNFINISHED; `measure` and its `unit`; then SCHEDULE and SETTINGS; `runs`, the ids of all runs
+    behind the cell, completed or not, by seed, with spaces between.
     """
     completed = runs["status"].eq("completed")
     assert runs.loc[completed, "identity"].is_unique, "the store counts each identity once"
@@ -45,12 +46,14 @@ def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
             std=("measured", "std"),
             n=("measured", "count"),
             **{status: (status, "sum") for status in UNFINISHED},
+            runs=("id", " ".join),
         )
     )
     order = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
     ordered = cells.sort_values(order, key=rank, ignore_index=True)
     labelled = ordered.assign(measure=measure, unit="percent")
-    return labelled[[*PLACE, "mean", "std", "n", *UNFINISHED, "measure", "unit", *SCHEDULE, *SETTINGS]]
+    statistics = ["mean", "std", "n", *UNFINISHED, "measure", "unit"]
+    return labelled[[*PLACE, *statistics, *SCHEDULE, *SETTINGS, "runs"]]
 
 
 def as_records(cells: "DataFrame") -> list[dict[str, Any]]:

@@ -30,10 +30,11 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says, and whether it is among the best two."""
+    """What a cell says, whether it is among the best two, and the ids of the runs behind it."""
 
     text: str = "–"
     best: bool = False
+    runs: tuple[str, ...] = ()
 
 
 NO_RUN = Cell()

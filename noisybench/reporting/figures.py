@@ -1,0 +1,176 @@
+"""The kinds of figure, and what is in them, free of any format.
+
+A kind is one decorated function from runs and their epochs to a `Figure`; its name is the value of
+``--figure``, the first line of its docstring its help, and `needs` says which runs it is made from.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+from string import ascii_lowercase
+from typing import TYPE_CHECKING
+
+from noisybench.registry import LOSSES, Registry
+from noisybench.reporting.cells import number
+from noisybench.reporting.curves import Line, Setting, line, settings
+from noisybench.reporting.selection import stem
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FIGURES = Registry("figure", "noisybench.reporting.figures")
+
+ACCURACY = "Test accuracy (%)"
+SOFTMAX = "Mean softmax of the given label"
+VAL_LOSS = "Noisy-validation loss"
+
+# Panels beside each other where nothing else says how many.
+ABREAST = 3
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines over epochs.  ylabel: what they measure, with its unit.  setting: that of all their runs."""
+
+    title: str
+    ylabel: str
+    setting: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure, ready for any format.
+
+    rows: its panels, from top to bottom.  remark: what is to be known of a measure.  shared_legend:
+    whether one legend holds for all panels.
+    """
+
+    name: str
+    title: str
+    rows: Sequence[Sequence[Panel]]
+    remark: str = ""
+    shared_legend: bool = False
+
+    @property
+    def panels(self) -> list[tuple[str, Panel]]:
+        """The panels with their letters: (a), (b), …"""
+        letters = chain(ascii_lowercase, (a + b for a in ascii_lowercase for b in ascii_lowercase))
+        return [(f"({letter})", p) for letter, p in zip(letters, chain(*self.rows), strict=False)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the lines are, and the setting of each panel."""
+        by_setting: dict[str, list[str]] = {}
+        for letter, panel in self.panels:
+            by_setting.setdefault(panel.setting, []).append(letter)
+        if len(by_setting) == 1:
+            titles = [f"{setting}." for setting in by_setting]
+        else:
+            titles = [f"{', '.join(letters)} {setting}." for setting, letters in by_setting.items()]
+        return [f"{self._statistics()} {self.remark}".rstrip(), *titles]
+
+    def _statistics(self) -> str:
+        """How many runs a line is the mean of, and what its band is."""
+        placed = [(letter, line) for letter, panel in self.panels for line in panel.lines]
+        counts = [line.n for _, line in placed]
+        usual = max(counts, key=lambda n: (counts.count(n), n))
+        if max(counts) == 1:
+            return "One seed (n = 1)."
+        others = [f"{line.n} for {line.label} in {letter}" for letter, line in placed if line.n != usual]
+        exceptions = f" ({', '.join(others)})" if others else ""
+        return f"Mean over seeds ± one sample standard deviation (n−1), n = {usual}{exceptions}."
+
+
+def draw_up(name: str, runs: "DataFrame", epochs: "DataFrame") -> Figure:
+    """The figure of this name; without rows where no panel has its runs.
+
+    runs: rows of `Store.results`; of these, the completed ones are drawn.  epochs: `Store.epochs`.
+    Raises UnknownName, or InvalidValue where a panel has runs of several settings.
+    """
+    drawn = runs["status"].eq("completed") & runs["id"].isin(epochs["run"])
+    figure: Figure = FIGURES.bind(name)(runs[drawn], epochs)
+    return figure
+
+
+def no_runs(name: str) -> str:
+    """What to do about a figure without rows."""
+    return (
+        f"There are no runs for {name}: it needs {FIGURES[name].about['needs']}. `noisybench sweep {name}`"
+        " makes them; if --where was given, it may leave none."
+    )
+
+
+@FIGURES.register(
+    "fig1", needs="completed runs of cce and mae at noise rate 0, or of cce and lq(q=0.7) at a higher one"
+)
+def fig1(runs: "DataFrame", epochs: "DataFrame") -> Figure:
+    """Figure 1 of the paper: cce and mae on clean data; softmax of right and wrong labels under noise."""
+    clean, noisy = runs["rate"].eq(0), runs["rate"].gt(0)
+    accuracy = [
+        Panel(
+            str(of.place),
+            ACCURACY,
+            of.title,
+            [line(own, epochs, "test_accuracy", loss, _shade(loss)) for loss, own in _by_loss(of)],
+        )
+        for of in settings(runs[clean & runs["loss"].isin(["cce", "mae"])], "fig1")
+    ]
+    softmax = [
+        Panel(
+            str(of.place),
+            SOFTMAX,
+            of.title,
+            [
+                line(own, epochs, f"softmax_{which}", f"{loss}, {which}", _shade(loss), dashed)
+                for loss, own in _by_loss(of)
+                for which, dashed in (("correct", False), ("wrong", True))
+            ],
+        )
+        for of in settings(runs[noisy & runs["loss"].isin(["cce", "lq(q=0.7)"])], "fig1")
+    ]
+    panels = [*accuracy, *softmax]
+    rows = [panels[start : start + ABREAST] for start in range(0, len(panels), ABREAST)]
+    title = "Figure 1: test accuracy on clean labels, and softmax of correct and of wrong labels under noise"
+    remark = "Softmax: over the correctly and over the wrongly labelled training samples." if softmax else ""
+    return Figure("fig1", title, rows, remark)
+
+
+@FIGURES.register("fig2", needs="completed runs of lq at several q and the same noise rate")
+def fig2(runs: "DataFrame", epochs: "DataFrame") -> Figure:
+    """Figure 2 of the paper: test accuracy and validation loss of lq for each q, by noise rate."""
+    own = runs[runs["loss"].map(stem).eq("lq")]
+    places = list(settings(own, "fig2"))
+    # Every q has one colour in all panels.  The smallest, next to cce, is the lightest, as cce in fig1.
+    values = sorted({_q(loss) for of in places for loss in of.runs["loss"]}, reverse=True)
+    shades = {q: position / (len(values) - 1) for position, q in enumerate(values)}
+
+    def panel(of: Setting, measure: str, ylabel: str) -> Panel:
+        lines = [
+            line(runs, epochs, measure, f"q = {number(_q(loss))}", shades[_q(loss)])
+            for loss, runs in _by_loss(of)
+        ]
+        return Panel(str(of.place), ylabel, of.title, lines)
+
+    rows = []
+    for _, group in groupby(places, key=lambda of: (of.place.dataset, of.runs["noise"].iloc[0])):
+        columns = list(group)
+        rows.append([panel(of, "test_accuracy", ACCURACY) for of in columns])
+        rows.append([panel(of, "val_loss", VAL_LOSS) for of in columns])
+    title = "Figure 2: test accuracy and validation loss of lq for each q"
+    return Figure("fig2", title, rows, "The validation loss is each q's own.", shared_legend=True)
+
+
+def _by_loss(of: Setting) -> Iterator[tuple[str, "DataFrame"]]:
+    """The runs of each loss, in the order of a report."""
+    for loss, own in of.runs.groupby("loss", sort=False):
+        yield str(loss), own
+
+
+def _shade(loss: str) -> float:
+    """In fig1, cce is the lighter of two, as in the paper."""
+    return 1.0 if loss == "cce" else 0.0
+
+
+def _q(loss: str) -> float:
+    return float(LOSSES.bind(loss).arguments["q"])
