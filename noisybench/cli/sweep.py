@@ -44,7 +44,10 @@ def sweep(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Carry out the runs of an experiment that the store does not have, and print its table."""
+    """Carry out the runs of an experiment that the store does not have, and print its table.
+
+    A run of forward-that needs the cce run beside it: where the store lacks that, it is made first.
+    """
     experiment = load(name)
 
     from noisybench.cli.report import print_table
@@ -64,7 +67,12 @@ def sweep(
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
     failed = _carry_out(jobs, store, device, quiet) if jobs else []
     results = store.results()
-    print_table(results[results["identity"].isin({config.identity for config in configs})], experiment.table)
+    if experiment.table:
+        wanted = {config.identity for config in configs}
+        print_table(results[results["identity"].isin(wanted)], experiment.table)
+    if experiment.figure:
+        figure = experiment.figure
+        say(f"`noisybench report --figure {figure} --out {figure}.pdf` draws these runs.")
     for row in failed:
         complain(f"Run {row['id']} ({row['loss']}, seed {row['seed']}) failed: {row['reason']}")
     if failed:

@@ -1,8 +1,9 @@
 """Experiments: grids of Configs as YAML files.
 
 about: one line on what the experiment is for
-table: closed-set        # the table of `report` that it ends with
-set: {epochs: 30}        # what all runs share: fields of Config
+table: closed-set        # the table of `report` that it ends with ...
+figure: fig1             # ... or the figure that its runs are for
+set: {epochs: 30}        # what all blocks share: fields of Config, or lists of their values
 grid:                    # blocks; within a block, every combination of the lists
   - {dataset: digits, noise: uniform, rate: [0.4, 0.6], loss: [cce, lq], seed: [0, 1, 2]}
 """
@@ -16,18 +17,23 @@ from typing import Any
 
 from noisybench.config import Config, declared_fields
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
+from noisybench.reporting.figures import FIGURES
 from noisybench.reporting.tables import TABLES
 
-KEYS = ("about", "table", "set", "grid")
+KEYS = ("about", "table", "figure", "set", "grid")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named grid; configs come seed by seed, so that a sweep cut short has whole grids of seeds."""
+    """A named grid; configs come seed by seed, so that a sweep cut short has whole grids of seeds.
+
+    table, figure: of `report`, what the runs are for; empty where they are for none.
+    """
 
     name: str
     about: str
     table: str
+    figure: str
     configs: tuple[Config, ...]
 
 
@@ -72,7 +78,9 @@ def read(path: Path) -> Experiment:
         raise DataError(f"{path}: grid must be a list of mappings, and set a mapping.")
     try:
         configs = [config for block in blocks for config in _combinations({**shared, **block})]
-        table = TABLES.bind(str(content.get("table", "closed-set"))).entry.name
+        figure = FIGURES.bind(str(content["figure"])).entry.name if "figure" in content else ""
+        table = content.get("table", "" if figure else "closed-set")
+        table = TABLES.bind(str(table)).entry.name if table else ""
     except InputError as error:
         raise DataError(f"{path}: {error}") from None
     if not configs:
@@ -81,6 +89,7 @@ def read(path: Path) -> Experiment:
         name=path.stem,
         about=str(content.get("about", "")),
         table=table,
+        figure=figure,
         configs=tuple(sorted(dict.fromkeys(configs), key=lambda config: config.seed)),
     )
 

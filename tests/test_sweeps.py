@@ -1,0 +1,130 @@
+"""Experiments as data, which runs a sweep makes, and how long it says that they take."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from commands import noisybench, succeed
+from test_store import EPOCH, HERE, RESULT
+
+from noisybench.config import Config
+from noisybench.errors import DataError
+from noisybench.store import Store
+from noisybench.sweeps.estimate import Estimate, in_words
+from noisybench.sweeps.grid import load, packaged, read
+from noisybench.sweeps.sweep import with_seeds
+
+SIX = {"cce", "mae", "forward-t", "forward-that", "lq(q=0.7)", "trunc-lq(q=0.7, k=0.5)"}
+
+
+def test_table_1_is_720_runs_at_the_protocol() -> None:
+    configs = load("table1").configs
+    assert len(configs) == 720
+    cells = Counter((c.dataset, c.loss, c.noise, c.rate) for c in configs)
+    assert len(cells) == 144 and set(cells.values()) == {5}
+    assert {c.loss for c in configs} == SIX
+    for c in configs:
+        assert c == Config.create(dataset=c.dataset, loss=c.loss, noise=c.noise, rate=c.rate, seed=c.seed)
+
+
+def test_the_small_grids_are_those_of_the_tables() -> None:
+    for name in ("table1", "table2"):
+        large, small = (
+            {(c.dataset, c.loss.partition("(n")[0], c.noise, c.rate, c.draws) for c in load(e).configs}
+            for e in (name, f"{name}-small")
+        )
+        assert large == small
+
+
+def test_table_2_is_the_six_conv_cnn_without_augmentation() -> None:
+    configs = load("table2").configs
+    assert {c.noise for c in configs} == {"open-set(source=cifar100)", "uniform"}
+    common = {(c.dataset, c.rate, c.draws, c.model, c.epochs, c.augment) for c in configs}
+    assert common == {("cifar10", 0.4, "exact", "cnn6(width=64)", 100, "none")}
+    (schedule,) = {(c.prune_from, c.prune_every) for c in configs if c.loss.startswith("trunc-lq")}
+    assert schedule == (10, 10)
+    assert {c.optimiser for c in configs if c.loss.startswith("wang2018")} == {"adam"}
+
+
+def test_the_figures_are_of_adam_at_its_defaults() -> None:
+    for name in ("fig1", "fig2"):
+        experiment = load(name)
+        assert (experiment.figure, experiment.table) == (name, "")
+        assert {(c.optimiser, c.lr, c.milestones, c.weight_decay) for c in experiment.configs} == {
+            ("adam", 0.001, (), 0.0)
+        }
+    (rates, qs) = ({c.rate for c in load("fig2").configs}, {c.loss for c in load("fig2").configs})
+    assert rates == {0, 0.2, 0.6} and qs == {f"lq(q={q})" for q in ("0", "0.2", "0.4", "0.6", "0.8", "1")}
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_every_experiment_says_what_it_is_for(name: str) -> None:
+    experiment = load(name)
+    assert experiment.about and experiment.configs and (experiment.table or experiment.figure)
+
+
+def test_seeds_replace_those_of_the_experiment() -> None:
+    configs = load("demo").configs
+    few, many = with_seeds(configs, 2), with_seeds(configs, 5)
+    assert set(few) == {c for c in configs if c.seed < 2} and set(configs) < set(many)
+    assert len(many) == 50 and [c.seed for c in many] == sorted(c.seed for c in many)
+
+
+def store_with_epochs(path: Path, seconds: list[float], config: Config) -> Store:
+    import socket
+
+    store = Store.open(path)
+    run = store.begin(config, replace(HERE, host=socket.gethostname(), device="cpu (2 threads)"))
+    for number, value in enumerate(seconds, 1):
+        store.add(run, replace(EPOCH, epoch=number, seconds=value))
+    store.complete(run, RESULT)
+    return store
+
+
+def test_the_estimate_is_the_median_epoch_times_the_epochs(tmp_path: Path) -> None:
+    measured = Config.create(dataset="digits", loss="cce", epochs=3)
+    store = store_with_epochs(tmp_path / "runs.db", [9.0, 1.0, 2.0], measured)
+    estimate = Estimate(store, "cpu (2 threads)")
+    assert estimate.of(Config.create(loss="lq", epochs=10, seed=4, rate=0.6)) == 20
+    for other in ({"model": "resnet8"}, {"train_size": 400}, {"batch_size": 16}, {"loss": "wang2018"}):
+        given = {"model": "mlp", "batch_size": 32, **other}
+        assert estimate.of(Config.create(**given)) is None
+    assert Estimate(store, "cuda").of(measured) is None
+
+
+def test_a_dry_run_trains_nothing(tmp_path: Path, database: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("set: {epochs: 2, train_size: 300}\ngrid: [{loss: [lq, forward-that], seed: [0, 1]}]")
+    succeed("sweep", grid, "--where", "loss=lq", "--seeds", 1, "--quiet")
+    shown = succeed("sweep", grid, "--dry-run")
+    assert "digits uniform 0.4 lq(q=0.7) seed 0: in the store" in shown
+    assert "digits uniform 0.4 cce seed 1: to be made, as a first stage" in shown
+    assert "4 runs: 1 in the store, 3 to be made, 2 more as first stages." in shown
+    assert "for 5 of 5 runs" in shown
+    assert [row["loss"] for row in Store.open(database).runs()] == ["lq(q=0.7)"]
+    unknown = succeed("sweep", "demo", "--seeds", 1, "--dry-run")
+    assert "No epoch of 10 runs' kind has been measured" in unknown
+    assert noisybench("sweep", "demo", "--seeds", 0).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (89, "89 s"), (91, "2 min"), (5340, "89 min"), (5400, "1 h 30 min"), (200_000, "2 d 8 h")],
+)
+def test_times_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+def test_a_figure_may_be_what_an_experiment_is_for(tmp_path: Path, database: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "figure: fig1\nset: {epochs: 2, train_size: 300, rate: 0, seed: 0}\ngrid: [{loss: [cce, mae]}]"
+    )
+    assert succeed("sweep", grid, "--quiet").strip() == (
+        "`noisybench report --figure fig1 --out fig1.pdf` draws these runs."
+    )
+    succeed("report", "--figure", "fig1", "--out", tmp_path / "fig1.pdf")
+    grid.write_text("figure: fig3\ngrid: [{loss: cce}]")
+    with pytest.raises(DataError, match=r"grid\.yaml: No figure is called 'fig3'.*fig1, fig2"):
+        read(grid)
