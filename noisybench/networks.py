@@ -1,5 +1,7 @@
 """The layers of the networks in `models`."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -85,22 +87,33 @@ class SixConvolutions(nn.Module):
         return self.output(torch.relu(self.embed(x)))  # type: ignore[no-any-return]
 
 
-class Perceptron(nn.Module):
+class Perceptron(nn.Sequential):
     """Two hidden layers with ReLU; the second one's units are the features."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int, hidden: int) -> None:
-        super().__init__()
         height, width, channels = shape
-        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(height * width * channels, hidden), nn.ReLU())
-        self.features = nn.Linear(hidden, hidden)
-        self.output = nn.Linear(hidden, classes)
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(height * width * channels, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, classes),
+        )
+
+    @property
+    def features(self) -> nn.Linear:
+        return cast(nn.Linear, self[3])
+
+    @property
+    def output(self) -> nn.Linear:
+        return cast(nn.Linear, self[5])
 
     def embed(self, x: Tensor) -> Tensor:
         """The features, (n, hidden), before their ReLU."""
-        return self.features(self.hidden(x))  # type: ignore[no-any-return]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.output(torch.relu(self.embed(x)))  # type: ignore[no-any-return]
+        for layer in list(self)[:4]:
+            x = layer(x)
+        return x
 
 
 class TwoHeads(nn.Module):
