@@ -7,7 +7,7 @@ column in the store and the grouping of the report come from that declaration.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
@@ -21,8 +21,8 @@ IDENTITY_VERSION = 1
 # length without its own values scales them, so that a short run is a short form of the protocol.
 SCALED_WITH_EPOCHS = ("milestones", "prune_from", "prune_every")
 
-PROTOCOL = "default: the data set's protocol"
-PROTOCOL_SCALED = "default: the data set's protocol, scaled to --epochs"
+PROTOCOL = "default: the protocol of the loss, if it has one, else of the data set"
+PROTOCOL_SCALED = f"{PROTOCOL}, that one scaled to --epochs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +214,8 @@ def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> di
 class Epoch:
     """What one epoch measured.  Accuracies are fractions from 0 to 1.
 
-    clean_val_accuracy: on the validation images with their true labels, which decides nothing; None in
-    runs of noisybench 0.1.
+    clean_val_accuracy: on the validation images that have a true label, with that, which decides nothing;
+    None in runs of noisybench 0.1.
     softmax_correct, softmax_wrong: mean softmax of the given label over the correctly and over the
     wrongly labelled training samples (Figure 1c), gathered from the epoch's own training batches: of
     the samples that are kept, augmented, while the weights move.  None where there was no such sample.
@@ -239,7 +239,7 @@ class Pruning:
     """What one pruning step did, after `epoch` epochs, by the network of epoch `model_epoch`.
 
     precision: of the dropped samples, the fraction with a wrong label; recall: of the wrong labels,
-    the fraction dropped.  None where there was nothing to take a fraction of.
+    the fraction dropped.  None where there was nothing to take a fraction of.  seconds: what it took.
     """
 
     epoch: int
@@ -248,12 +248,14 @@ class Pruning:
     n_dropped: int
     precision: float | None
     recall: float | None
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
 class Result:
     """What a run measured.  best_epoch: the earliest of highest noisy-validation accuracy (Table 1);
-    last_test_accuracy: that of the last epoch (Table 2)."""
+    last_test_accuracy: that of the last epoch (Table 2).  n_kept: of wang2018, which drops no samples,
+    those that count as clean."""
 
     best_epoch: int
     val_accuracy: float

@@ -16,7 +16,7 @@ from noisybench import datasets, foreign
 from noisybench.config import Config
 from noisybench.foreign import Foreign
 from noisybench.registry import DATASETS, NOISES, Bound
-from noisybench.seeding import generator
+from noisybench.seeding import generator, uniform_numbers
 
 Labels = NDArray[np.int64]
 Matrix = NDArray[np.float64]
@@ -56,20 +56,19 @@ def corrupt(config: Config, labels: Labels) -> Corruption:
         return Corruption(corrupt_labels(labels, transition, random, config.draws), transition)
     places, given = _open_set(labels, config.rate, len(transition), random, config.draws)
     source = noise.arguments["source"]
-    n_source = DATASETS[source.partition("@")[0]].about["counts"][0]
-    order = _uniform_numbers(generator(config.seed, "foreign"), n_source)
-    return Corruption(given, transition, foreign.choose(source, places, len(labels), order))
+    chosen = foreign.choose(source, places, len(labels), generator(config.seed, "foreign"))
+    return Corruption(given, transition, chosen)
 
 
 def _open_set(
-    labels: Labels, rate: float, n_classes: int, generator: np.random.Generator, draws: str
+    labels: Labels, rate: float, n_classes: int, random: np.random.Generator, draws: str
 ) -> tuple[NDArray[np.int64], Labels]:
     """The rows whose images give way, in order of their numbers, and the labels (n,) of all.
 
     independent: each image by itself, and each then has a label drawn from all classes.  exact: of the
     n_y images of class y, round(η n_y), and their labels stay, so that every label has its share.
     """
-    u, second = _uniform_numbers(generator, len(labels)), _uniform_numbers(generator, len(labels))
+    u, second = uniform_numbers(random, len(labels)), uniform_numbers(random, len(labels))
     order = np.argsort(-u, kind="stable")
     if draws == "independent":
         places = order[u[order] >= 1 - rate]
@@ -120,8 +119,8 @@ def corrupt_labels(
     exactly round((1 - T[y, y]) n_y) flip, those of the largest u, and a second number picks the target.
     Either way, the labels that flip at one rate also flip at any higher rate from the same seed.
     """
-    u = _uniform_numbers(generator, len(labels))
-    second = _uniform_numbers(generator, len(labels)) if draws == "exact" else u
+    u = uniform_numbers(generator, len(labels))
+    second = uniform_numbers(generator, len(labels)) if draws == "exact" else u
     noisy = labels.copy()
     for y, row in enumerate(transition):
         members = np.flatnonzero(labels == y)
@@ -133,12 +132,6 @@ def corrupt_labels(
             place = u[members]
         noisy[members] = _pick(row, y, place)
     return noisy
-
-
-def _uniform_numbers(generator: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """n doubles in [0, 1) from the upper 53 bits of the raw stream, as `Generator.random` makes them."""
-    raw = generator.bit_generator.random_raw(n)
-    return np.asarray((raw >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
 def _pick(row: NDArray[np.float64], y: int, place: NDArray[np.float64]) -> Labels:

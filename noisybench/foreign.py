@@ -10,6 +10,7 @@ from noisybench import datasets
 from noisybench.datasets import Dataset
 from noisybench.datasets.dataset import Shape
 from noisybench.errors import DataError, InvalidValue
+from noisybench.seeding import uniform_numbers
 
 # The row of origin of an image that is the data set's own, and the true label of one that is foreign.
 OWN = -1
@@ -64,11 +65,10 @@ class Foreign:
         return source
 
 
-def choose(source: str, places: NDArray[np.int64], n: int, order: NDArray[np.float64]) -> Foreign:
-    """Put training images of `source` in the `places` (k,) among n.
+def choose(source: str, places: NDArray[np.int64], n: int, random: np.random.Generator) -> Foreign:
+    """Put training images of `source`, drawn without replacement, in the `places` (k,) among n.
 
-    order: one number for each image of the source; those of the smallest numbers come first, none
-    twice.  Raises InvalidValue if the source has fewer images than there are places.
+    Raises InvalidValue if the source has fewer images than there are places.
     """
     dataset = datasets.load(source)
     available = len(dataset.train_labels)
@@ -78,7 +78,8 @@ def choose(source: str, places: NDArray[np.int64], n: int, order: NDArray[np.flo
             f" {available:,} training images. Choose a lower rate or a larger source."
         )
     origin = np.full(n, OWN, dtype=np.int64)
-    origin[places] = np.argsort(order[:available], kind="stable")[: len(places)]
+    order = np.argsort(uniform_numbers(random, available), kind="stable")
+    origin[places] = order[: len(places)]
     return Foreign(dataset.name, dataset.fingerprint, origin)
 
 

@@ -6,6 +6,7 @@ epoch is derived from (seed, epoch): a resumed run needs no random state from th
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 STREAMS = {"noise": 0, "subset": 1, "split": 2, "initialisation": 3, "order": 4, "foreign": 5}
 
@@ -13,6 +14,12 @@ STREAMS = {"noise": 0, "subset": 1, "split": 2, "initialisation": 3, "order": 4,
 def generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
     """NumPy's generator of `stream` (a key of STREAMS) at `seed`, for one epoch where it has epochs."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, STREAMS[stream], epoch))))
+
+
+def uniform_numbers(generator: np.random.Generator, n: int) -> NDArray[np.float64]:
+    """n doubles in [0, 1) from the upper 53 bits of the raw stream, as `Generator.random` makes them."""
+    raw = generator.bit_generator.random_raw(n)
+    return np.asarray((raw >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
 def torch_seed(seed: int, stream: str) -> int:

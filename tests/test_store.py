@@ -87,14 +87,15 @@ def test_columns_have_the_types_of_their_fields(store: Store) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted"])
-def test_an_unfinished_run_does_not_count_and_starts_over_under_its_id(store: Store, status: str) -> None:
+def test_an_unfinished_run_does_not_count_and_goes_on_under_its_id(store: Store, status: str) -> None:
     run = store.begin(CONFIG, HERE)
     store.add(run, EPOCH)
     store.end(run, status, "because")
     assert store.completed(CONFIG.identity) is None
     assert store.results()["status"].tolist() == [status]
     again = store.begin(CONFIG, HERE)
-    assert again == run and store.details("epochs", run) == []
+    assert again == run and store.rewind(run, 1) == ([EPOCH], [])
+    assert store.rewind(run, 0) == ([], []) and store.details("epochs", run) == []
     assert store.find(run)["status"] == "running" and store.find(run)["reason"] is None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import noisybench, succeed
-from test_store import EPOCH, HERE, RESULT
+from test_store import EPOCH, HERE, PRUNING, RESULT
 
 from noisybench.config import Config
 from noisybench.errors import DataError
@@ -31,7 +31,7 @@ def test_table_1_is_720_runs_at_the_protocol() -> None:
 def test_the_small_grids_are_those_of_the_tables() -> None:
     for name in ("table1", "table2"):
         large, small = (
-            {(c.dataset, c.loss.partition("(n")[0], c.noise, c.rate, c.draws) for c in load(e).configs}
+            {(c.dataset, c.loss, c.noise, c.rate, c.draws) for c in load(e).configs}
             for e in (name, f"{name}-small")
         )
         assert large == small
@@ -82,11 +82,13 @@ def store_with_epochs(path: Path, seconds: list[float], config: Config) -> Store
     return store
 
 
-def test_the_estimate_is_the_median_epoch_times_the_epochs(tmp_path: Path) -> None:
+def test_the_estimate_is_the_mean_epoch_with_its_pruning_times_the_epochs(tmp_path: Path) -> None:
     measured = Config.create(dataset="digits", loss="cce", epochs=3)
     store = store_with_epochs(tmp_path / "runs.db", [9.0, 1.0, 2.0], measured)
+    (run,) = store.runs()
+    store.add(run["id"], replace(PRUNING, epoch=2, seconds=3.0))
     estimate = Estimate(store, "cpu (2 threads)")
-    assert estimate.of(Config.create(loss="lq", epochs=10, seed=4, rate=0.6)) == 20
+    assert estimate.of(Config.create(loss="lq", epochs=10, seed=4, rate=0.6)) == 50
     for other in ({"model": "resnet8"}, {"train_size": 400}, {"batch_size": 16}, {"loss": "wang2018"}):
         given = {"model": "mlp", "batch_size": 32, **other}
         assert estimate.of(Config.create(**given)) is None
@@ -122,7 +124,8 @@ def test_a_figure_may_be_what_an_experiment_is_for(tmp_path: Path, database: Pat
         "figure: fig1\nset: {epochs: 2, train_size: 300, rate: 0, seed: 0}\ngrid: [{loss: [cce, mae]}]"
     )
     assert succeed("sweep", grid, "--quiet").strip() == (
-        "`noisybench report --figure fig1 --out fig1.pdf` draws these runs."
+        "`noisybench report --figure fig1 --out fig1.pdf` draws these runs (with --where, if the store has"
+        " others like them in other settings)."
     )
     succeed("report", "--figure", "fig1", "--out", tmp_path / "fig1.pdf")
     grid.write_text("figure: fig3\ngrid: [{loss: cce}]")

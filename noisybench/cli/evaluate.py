@@ -41,13 +41,15 @@ def evaluate(
     import torch
     from rich.table import Table
 
+    from noisybench import datasets
     from noisybench.foreign import FOREIGN
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_device
     from noisybench.training.evaluation import evaluate as measure
 
     checkpoint = Checkpoint.read(store.folder(row["id"]))
-    dataset = checkpoint.dataset()
+    # Foreign images are among the others only.
+    dataset = datasets.load(row["dataset"]) if split is Part.test else checkpoint.dataset()
     if split is Part.test:
         images, labels = dataset.test_images, dataset.test_labels
     else:

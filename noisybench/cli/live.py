@@ -1,6 +1,6 @@
 """The live display of runs on a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -54,6 +54,11 @@ class Live(Display):
     def start(self, config: Config) -> None:
         self.bars.below = [describe(config)]
         self.bars.reset(self.current, total=config.epochs)
+
+    def resume(self, epochs: Sequence[Epoch]) -> None:
+        if epochs:
+            # The bar begins where the run goes on, so that the time left is that of its epochs now.
+            self.bars.reset(self.current, total=self.bars.tasks[-1].total, completed=len(epochs))
 
     def show(self, event: Epoch | Pruning) -> None:
         if isinstance(event, Epoch):

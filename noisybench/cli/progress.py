@@ -1,6 +1,6 @@
 """Progress of runs on stderr: a live display on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from noisybench.cli.console import console, tell
@@ -57,6 +57,11 @@ class Lines(Display):
         self.config, self.last, self.seconds = config, None, 0.0
         if self.runs == 1:
             self._print(describe(config))
+
+    def resume(self, epochs: Sequence[Epoch]) -> None:
+        self.seconds = sum(epoch.seconds for epoch in epochs)
+        if epochs and self.runs == 1:
+            self._print(f"  goes on after epoch {epochs[-1].epoch}")
 
     def show(self, event: Epoch | Pruning) -> None:
         assert self.config is not None

@@ -7,6 +7,7 @@ import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName
 from noisybench.cli.console import console, print_json, say
+from noisybench.cli.corrupt import MATRIX_CLASSES
 from noisybench.cli.progress import measures
 from noisybench.config import Epoch, Pruning, declared_fields
 
@@ -15,8 +16,6 @@ app = typer.Typer(
 )
 
 COLUMNS = ("id", "status", "dataset", "noise", "rate", "loss", "seed", "test_accuracy", "started")
-# Rows of a matrix of more classes than this do not fit 80 columns.
-MATRIX_CLASSES = 10
 # On a narrow terminal these keep their width and the others wrap: an id is there to be copied.
 NARROW = ("id", "status", "rate", "seed")
 
@@ -108,18 +107,23 @@ def _show_transition(matrices: dict[str, Any]) -> None:
 
     from noisybench.corruption import transition_error
 
-    actual, estimated = np.array(matrices["actual"]), np.array(matrices["estimated"])
-    say(
-        f"Transition matrix estimated by run {matrices['estimated_by']}: error"
-        f" {transition_error(estimated, actual):.4f} (total variation distance of a row, mean of classes)"
-    )
-    if len(actual) > MATRIX_CLASSES:
-        say("  Both matrices are in --json.")
+    estimated = np.array(matrices["estimated"])
+    say(f"Transition matrix estimated by run {matrices['estimated_by']}")
+    shown = {"T̂": estimated}
+    if matrices["actual"] is None:
+        say("  There is no actual one to hold it against: foreign images belong to no class.")
+    else:
+        actual = np.array(matrices["actual"])
+        error = transition_error(estimated, actual)
+        say(f"  error {error:.4f}: the total variation distance of a row to the actual one, mean of classes")
+        shown = {"T": actual, **shown}
+    if len(estimated) > MATRIX_CLASSES:
+        say("  It is in --json.")
         return
-    say("  in % of the true class; above the actual matrix, below the estimated one")
-    for true, rows in enumerate(zip(actual, estimated, strict=True)):
-        for label, row in zip((f"{true} T", "  T̂"), rows, strict=True):
-            say(f"  {label:3} " + " ".join(f"{100 * share:5.1f}" for share in row))
+    say(f"  {' and '.join(shown)} in % of the true class")
+    for true in range(len(estimated)):
+        for name, matrix in shown.items():
+            say(f"  {true} {name:2} " + " ".join(f"{100 * share:5.1f}" for share in matrix[true]))
 
 
 def _as(kind: type, row: dict[str, Any]) -> Any:

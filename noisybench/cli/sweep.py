@@ -1,11 +1,12 @@
 """`noisybench sweep`: all runs of an experiment."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet, Where
-from noisybench.cli.console import complain, say, tell
+from noisybench.cli.console import complain, say, tell, warn
 from noisybench.errors import RunFailed
 from noisybench.reporting.wording import listing
 from noisybench.sweeps.grid import load, packaged
@@ -56,7 +57,8 @@ def sweep(
 
     all_configs = experiment.configs if seeds is None else with_seeds(experiment.configs, seeds)
     configs = prepared(matching(all_configs, where or []))
-    store = Store.open(db)
+    # A dry run leaves no file behind.
+    store = Store.open(Path(":memory:") if dry_run and not db.exists() else db)
     jobs = plan(configs, store, force)
     if dry_run:
         show_plan(configs, jobs, store, device)
@@ -65,18 +67,25 @@ def sweep(
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
-    failed = _carry_out(jobs, store, device, quiet) if jobs else []
+    failed, left = _carry_out(jobs, store, device, quiet) if jobs else ([], 0)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
         print_table(results[results["identity"].isin(wanted)], experiment.table)
     if experiment.figure:
         figure = experiment.figure
-        say(f"`noisybench report --figure {figure} --out {figure}.pdf` draws these runs.")
+        say(
+            f"`noisybench report --figure {figure} --out {figure}.pdf` draws these runs (with --where, if the"
+            " store has others like them in other settings)."
+        )
+    if left:
+        warn(
+            f"{left} runs are left to another process that trains them, or wait for such: sweep again later."
+        )
     for row in failed:
         complain(f"Run {row['id']} ({row['loss']}, seed {row['seed']}) failed: {row['reason']}")
     if failed:
-        raise RunFailed(f"{len(failed)} of {len(configs)} runs failed.")
+        raise RunFailed(f"{len(failed)} of {len(jobs)} runs failed.")
 
 
 def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device: str) -> None:
@@ -117,8 +126,8 @@ def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device
         )
 
 
-def _carry_out(jobs: list["Job"], store: "Store", device: str, quiet: bool) -> list["Row"]:
-    """Train with a progress display; the rows of the runs that failed."""
+def _carry_out(jobs: list["Job"], store: "Store", device: str, quiet: bool) -> tuple[list["Row"], int]:
+    """Train with a progress display; the rows of the runs that failed, and how many were left out."""
     from noisybench.cli.progress import progress
     from noisybench.sweeps.sweep import sweep as carry_out
     from noisybench.training.device import choose_device

@@ -45,7 +45,7 @@ def train(
     from noisybench.store import Store
     from noisybench.sweeps.inputs import Inputs, with_inputs
     from noisybench.sweeps.run import run
-    from noisybench.sweeps.sweep import plan
+    from noisybench.sweeps.sweep import forced, plan
 
     files = Inputs(
         labels=None if labels is None else Manifest.read(labels),
@@ -65,7 +65,7 @@ def train(
     for job in jobs:
         try:
             with progress(quiet=quiet) as display:
-                run(job.config, store, chosen, display, inputs, job.again)
+                run(job.config, store, chosen, display, inputs, forced(job, store))
         except RunFailed:
             if as_json:
                 print_json(summary(store.newest(job.config.identity)))

@@ -101,7 +101,7 @@ def forward_that(logits: "Tensor", target: "Tensor", *, transition: "Tensor") ->
 
 
 Neighbours = Annotated[
-    int, Option("neighbours of the local outlier factor, or as many as there are", minimum=1, maximum=10**6)
+    int, Option("neighbours of the local outlier factor, at most half of a class", minimum=1, maximum=10**6)
 ]
 
 

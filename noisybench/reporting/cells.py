@@ -122,7 +122,7 @@ def notes(runs: "DataFrame") -> list[str]:
     completed = runs[runs["status"].eq("completed")]
     again = completed["id"][completed["attempt"] > 1]
     if len(again):
-        said.append(f"Trained more than once, with --force: {listing(sorted(again))}.")
+        said.append(f"Trained more than once: {listing(sorted(again))}.")
     return said
 
 

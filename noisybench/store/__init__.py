@@ -71,8 +71,9 @@ class Store:
     def begin(self, config: Config, provenance: Provenance) -> str:
         """Record a run as running and return its id.
 
-        An attempt at the same config that did not complete is started over under its id; beside a
-        completed one, a new attempt begins.  Raises RunBusy if one is running now on this machine.
+        An attempt at the same config that did not complete goes on under its id, with the epochs that it
+        has (see `rewind`); beside a completed one, a new attempt begins.  Raises RunBusy if one is running
+        now on this machine.
         """
         with self._transaction():
             self.db.conn.execute("BEGIN IMMEDIATE")
@@ -86,7 +87,6 @@ class Store:
             last = earlier[-1]["attempt"] if earlier else 0
             attempt = unfinished["attempt"] if unfinished else last + 1
             run: str = config.identity[:12] + (f"-{attempt}" if attempt > 1 else "")
-            self._forget(run)
             row = {
                 "id": run,
                 "identity": config.identity,
@@ -99,6 +99,14 @@ class Store:
             self._insert("runs", row)
         return run
 
+    def rewind(self, run: str, epoch: int) -> tuple[list[Epoch], list[Pruning]]:
+        """Forget what a run measured after `epoch`, and return its epochs and prunings up to there."""
+        with self._transaction():
+            for table in ("epochs", "prunings"):
+                self.db.conn.execute(f"DELETE FROM {table} WHERE run = ? AND epoch > ?", [run, epoch])
+        epochs = [Epoch(**row) for row in self._events("epochs", run)]
+        return epochs, [Pruning(**row) for row in self._events("prunings", run)]
+
     def add(self, run: str, event: Epoch | Pruning) -> None:
         """Store an epoch or a pruning of a run as soon as it is known."""
         table = "epochs" if isinstance(event, Epoch) else "prunings"
@@ -110,8 +118,9 @@ class Store:
         with self._transaction():
             self._insert("evaluations", {"run": run, "split": split, **measures, "made": _now()})
 
-    def add_transition(self, run: str, estimate: Estimate, actual: Matrix) -> None:
-        """Store the transition matrix that was estimated for a run, and the actual one of its noise."""
+    def add_transition(self, run: str, estimate: Estimate, actual: Matrix | None) -> None:
+        """Store the transition matrix that was estimated for a run, and the actual one of its noise, if it
+        has one."""
         matrices = {"estimated": json.dumps(estimate.matrix), "actual": json.dumps(actual)}
         with self._transaction():
             self._insert("transitions", {"run": run, "estimated_by": estimate.run, **matrices})
@@ -235,10 +244,13 @@ class Store:
         return self._query(f"SELECT * FROM {table} WHERE run = ? ORDER BY rowid", [run])
 
     def epoch_seconds(self, columns: Iterable[str], host: str, device: str) -> list[Row]:
-        """The seconds of each epoch that this host measured on this device, with columns of its run."""
+        """The seconds of each epoch, with its pruning, that this host measured on this device, with columns
+        of its run."""
         names = ", ".join(f"runs.[{name}]" for name in columns)
         return self._query(
-            f"SELECT {names}, epochs.seconds FROM epochs JOIN runs ON runs.id = epochs.run"
+            f"SELECT {names}, epochs.seconds + COALESCE(prunings.seconds, 0) AS seconds"
+            " FROM epochs JOIN runs ON runs.id = epochs.run"
+            " LEFT JOIN prunings ON prunings.run = epochs.run AND prunings.epoch = epochs.epoch"
             " WHERE runs.host = ? AND runs.device = ?",
             [host, device],
         )
@@ -246,6 +258,10 @@ class Store:
     def folder(self, run: str) -> Path:
         """Where the run's network lies."""
         return self.path.with_name(f"{self.path.name}-runs") / run
+
+    def _events(self, table: str, run: str) -> list[Row]:
+        rows = self.details(table, run)
+        return [{name: value for name, value in row.items() if name != "run"} for row in rows]
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
         return list(self.db.query(sql, list(values)))

@@ -1,5 +1,7 @@
 """What a run tells of itself while it is carried out."""
 
+from collections.abc import Sequence
+
 from noisybench.config import Config, Epoch, Pruning
 
 
@@ -8,6 +10,9 @@ class Display:
 
     def start(self, config: Config) -> None:
         """A run begins."""
+
+    def resume(self, epochs: Sequence[Epoch]) -> None:
+        """The run goes on after these epochs, if there are any."""
 
     def show(self, event: Epoch | Pruning) -> None:
         """An epoch or a pruning has ended."""

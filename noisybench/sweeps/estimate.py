@@ -2,9 +2,11 @@
 
 import socket
 from collections.abc import Iterable
-from statistics import median
+from contextlib import suppress
+from statistics import fmean
 
 from noisybench.config import Config
+from noisybench.errors import UnknownName
 from noisybench.registry import LOSSES
 from noisybench.store import Store
 
@@ -14,15 +16,16 @@ Kind = tuple[object, ...]
 
 
 class Estimate:
-    """The median seconds of an epoch, by kind of run, of what the store has from this host and `device`
-    (in the words of `training.device.device_label`)."""
+    """The mean seconds of an epoch and its pruning, by kind of run, of what the store has from this host
+    and `device` (in the words of `training.device.device_label`)."""
 
     def __init__(self, store: Store, device: str) -> None:
         seconds: dict[Kind, list[float]] = {}
         for row in store.epoch_seconds((*KIND, "loss"), socket.gethostname(), device):
-            kind = _kind([row[name] for name in KIND], row["loss"])
-            seconds.setdefault(kind, []).append(row["seconds"])
-        self.seconds = {kind: median(values) for kind, values in seconds.items()}
+            with suppress(UnknownName):  # a loss of a noisybench that knows more
+                kind = _kind([row[name] for name in KIND], row["loss"])
+                seconds.setdefault(kind, []).append(row["seconds"])
+        self.seconds = {kind: fmean(values) for kind, values in seconds.items()}
 
     def of(self, config: Config) -> float | None:
         """The seconds that a run will take, None where no epoch of its kind has been measured."""

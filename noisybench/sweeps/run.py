@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import torch
 
     from noisybench.datasets import Dataset
+    from noisybench.training.loop import Training
+    from noisybench.training.resume import Resume
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def run(
 ) -> Row:
     """Carry out a run, unless the store has it completed already, and return its row.
 
+    A run that was killed goes on where it last wrote its state.
     `force` trains it again, as a further attempt that counts from its completion on.  However the
     run ends, the store says so.
     """
@@ -75,6 +78,7 @@ def run(
 
     from noisybench.training import training_class
     from noisybench.training.checkpoints import Checkpoint
+    from noisybench.training.resume import Resume
 
     name = store.begin(config, _provenance(device, data.corruption.sha256))
     display.start(config)
@@ -83,7 +87,10 @@ def run(
         estimate = None if stage is None else _estimated(stage, store)
         transition = data.corruption.transition if estimate is None else np.array(estimate.matrix)
         training = training_class(config.loss)(config, data.dataset, data.split, transition, device)
-        for event in training.run():
+        resume = Resume(store.folder(name), config.identity)
+        _resume(training, resume, store, name)
+        display.resume(training.epochs)
+        for event in training.run(lambda epoch: resume.offer(training, epoch)):
             store.add(name, event)
             display.show(event)
         best = training.best
@@ -93,8 +100,11 @@ def run(
         own = training.estimated_transition()
         estimate = estimate if own is None else Estimate(name, own.tolist())
         if estimate is not None:
-            store.add_transition(name, estimate, data.corruption.transition.tolist())
+            corruption = data.corruption
+            actual = corruption.transition.tolist() if corruption.foreign is None else None
+            store.add_transition(name, estimate, actual)
         store.complete(name, training.result())
+        resume.remove()
     except (RuntimeError, ValueError) as error:
         # What torch raises where a network, a batch and a device do not go together.
         _end(store, name, display, error)
@@ -104,6 +114,21 @@ def run(
         raise
     display.end()
     return store.find(name)
+
+
+def _resume(training: "Training", resume: "Resume", store: Store, name: str) -> None:
+    """Put `training` where the run last wrote its state, if the file and the store go together; else all
+    that the run measured is forgotten."""
+    from noisybench.training.resume import restore
+
+    state = resume.read()
+    if state is not None:
+        epochs, prunings = store.rewind(name, state["epoch"])
+        if len(epochs) == state["epoch"]:
+            restore(training, state)
+            training.epochs, training.prunings = epochs, prunings
+            return
+    store.rewind(name, 0)
 
 
 def _estimated(stage: Config, store: Store) -> Estimate:

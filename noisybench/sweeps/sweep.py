@@ -40,10 +40,12 @@ def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to carry out, also if the store has it completed already."""
+    """A run to carry out: `again`, if the store has it completed already; `for_estimate`, if it has it
+    completed without an estimate of the transition matrix, as runs of noisybench 0.1 are."""
 
     config: Config
     again: bool = False
+    for_estimate: bool = False
 
 
 def plan(configs: Iterable[Config], store: Store, force: bool = False) -> list[Job]:
@@ -55,31 +57,40 @@ def plan(configs: Iterable[Config], store: Store, force: bool = False) -> list[J
             continue
         stage = first_stage(config)
         if stage is not None and store.estimate(stage.identity) is None:
-            # A run of noisybench 0.1 completed without an estimate: it is trained again.
-            jobs.setdefault(stage.identity, Job(stage, again=True))
+            jobs.setdefault(stage.identity, Job(stage, for_estimate=True))
         jobs[config.identity] = Job(config, again=force)
     return list(jobs.values())
 
 
-def sweep(jobs: Iterable[Job], store: Store, device: "torch.device", display: Display) -> list[Row]:
-    """Carry out the jobs; return the rows of the runs that failed.
+def sweep(
+    jobs: Iterable[Job], store: Store, device: "torch.device", display: Display
+) -> tuple[list[Row], int]:
+    """Carry out the jobs; return the rows of the runs that failed, and how many were left out.
 
     A run that fails does not stop the others.  One that another process is training is left to it, with
     those that it is the first stage of.
     """
     failed = []
+    left = 0
     busy = set()
     for job in jobs:
         config = job.config
         stage = first_stage(config)
         if stage is not None and stage.identity in busy and store.estimate(stage.identity) is None:
+            left += 1
             continue
         try:
-            run(config, store, device, display, force=job.again)
+            run(config, store, device, display, force=forced(job, store))
         except RunFailed:
             failed.append(store.newest(config.identity))
         except RunBusy:
             busy.add(config.identity)
+            left += 1
         except InputError as error:
             raise InvalidValue(f"{config.loss} on {config.dataset}, seed {config.seed}: {error}") from None
-    return failed
+    return failed, left
+
+
+def forced(job: Job, store: Store) -> bool:
+    """Whether to train a job's run if it is there: another process may have made what was missing."""
+    return job.again or (job.for_estimate and store.estimate(job.config.identity) is None)

@@ -100,7 +100,15 @@ class Checkpoint:
         return Foreign(self.source, self.source_fingerprint, self.origin.numpy()).replace(dataset)
 
     def logits(self, images: NDArray[np.uint8], dataset: Dataset, device: torch.device) -> Tensor:
-        """The network's logits (n, classes) for uint8 images (n, h, w, c) of `dataset`, on the device."""
+        """The network's logits (n, classes) for uint8 images (n, h, w, c) of `dataset`, on the device.
+
+        Raises DataError if the network was made by other layers than those of today.
+        """
         model = build_model(Config.from_row(self.config), dataset, device)
-        model.load_state_dict(self.state)
+        try:
+            model.load_state_dict(self.state)
+        except RuntimeError:
+            raise DataError(
+                "The run's network does not fit its description: another version of noisybench made it."
+            ) from None
         return predict(model, Images(torch.from_numpy(np.array(images)), self.mean, device))

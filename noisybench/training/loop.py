@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from noisybench.batches import PADDING, Images, Step, epoch_steps, pixel_mean
 from noisybench.config import Config, Epoch, Pruning, Result
 from noisybench.datasets import Dataset
 from noisybench.errors import RunFailed
+from noisybench.foreign import FOREIGN
 from noisybench.losses import log_likelihood
 from noisybench.networks import TwoHeads
 from noisybench.registry import LOSSES, MODELS
@@ -134,6 +135,13 @@ class Training:
     def setup(self) -> None:
         """What a way of training has besides."""
 
+    def own_state(self) -> dict[str, Tensor]:
+        """What of that a killed run needs to go on."""
+        return {}
+
+    def restore_own(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `own_state`."""
+
     def pixel_mean(self, images: Tensor) -> Tensor:
         """What is subtracted from the images: (h, w, c), float32, for uint8 images (n, h, w, c)."""
         return pixel_mean(images)
@@ -155,12 +163,14 @@ class Training:
             bound = LOSSES.bind(stands_in, shared)
         return lambda logits, target: bound(logits, target, transition=transition)
 
-    def run(self) -> Iterator[Epoch | Pruning]:
+    def run(self, after_epoch: Callable[[int], None] = lambda epoch: None) -> Iterator[Epoch | Pruning]:
         """Train to the last epoch, yielding each epoch and each pruning as it ends.
 
-        Raises RunFailed if the loss turns NaN or no sample is kept.
+        A run that is resumed goes on after the last of its `epochs`.  after_epoch: called with the number
+        of an epoch once all that belongs to it is done.  Raises RunFailed if the loss turns NaN or no
+        sample is kept.
         """
-        for number in range(1, self.config.epochs + 1):
+        for number in range(len(self.epochs) + 1, self.config.epochs + 1):
             epoch = self._epoch(number)
             self.best.offer(epoch, self.model)
             if self.lowest is not None:
@@ -168,9 +178,12 @@ class Training:
             self.epochs.append(epoch)
             yield epoch
             if prunes_after(self.config, number):
+                start = time.perf_counter()
                 pruning = self._prune(number)
+                pruning = replace(pruning, seconds=time.perf_counter() - start)
                 self.prunings.append(pruning)
                 yield pruning
+            after_epoch(number)
 
     def _epoch(self, number: int) -> Epoch:
         start = time.perf_counter()
@@ -197,7 +210,7 @@ class Training:
             train_loss=train_loss,
             val_loss=val_loss,
             val_accuracy=val_accuracy,
-            clean_val_accuracy=accuracy(val_logits, self.val_true),
+            clean_val_accuracy=self._clean_accuracy(val_logits),
             test_accuracy=accuracy(predict(self.model, self.test_images), self.test_labels),
             lr=lr,
             n_kept=self.n_kept,
@@ -205,6 +218,10 @@ class Training:
             softmax_wrong=softmax_wrong,
             seconds=time.perf_counter() - start,
         )
+
+    def _clean_accuracy(self, val_logits: Tensor) -> float | None:
+        own = self.val_true != FOREIGN
+        return accuracy(val_logits[own], self.val_true[own]) if own.any() else None
 
     def _step(self, step: Step, sums: Sums) -> None:
         given = self.given[step.rows]
@@ -246,7 +263,7 @@ class Training:
             last_test_accuracy=self.epochs[-1].test_accuracy,
             n_train=len(self.given),
             n_kept=self.n_kept,
-            seconds=sum(epoch.seconds for epoch in self.epochs),
+            seconds=sum(e.seconds for e in self.epochs) + sum(p.seconds for p in self.prunings),
         )
 
 

@@ -13,6 +13,8 @@ Where the description leaves room, this is what is done here:
   second that of all, weighted.  The first output layer predicts.
 - The features are linear, before the ReLU that both output layers see.  They are compared as they are,
   those of unaugmented images by the network as it stands after the round.
+- Of a class with few samples, half of them are the neighbours of each: with all of them, the factor tells
+  nothing.
 - Adam keeps its moments from round to round.
 """
 
@@ -51,6 +53,18 @@ class IterativeTraining(Training):
         self.weight = torch.ones(len(self.wrong), device=self.device)
         self.scores = np.zeros(len(self.wrong))
         self.rounds = 0
+
+    def own_state(self) -> dict[str, Tensor]:
+        return {
+            "clean": self.clean,
+            "weight": self.weight,
+            "scores": torch.from_numpy(self.scores),
+            "rounds": torch.tensor(self.rounds),
+        }
+
+    def restore_own(self, state: dict[str, Tensor]) -> None:
+        self.clean, self.weight = state["clean"], state["weight"]
+        self.scores, self.rounds = state["scores"].cpu().numpy(), int(state["rounds"])
 
     def pixel_mean(self, images: Tensor) -> Tensor:
         return torch.full(images.shape[1:], PIXEL_MEAN)
@@ -125,11 +139,15 @@ def _mean(values: Tensor, chosen: Tensor) -> Tensor:
 
 def inverse_lof(features: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:
     """1 / LOF of features (n, units), shape (n,): the local outlier factor (Breunig et al. 2000) by cosine
-    distance to `neighbours` others, or to as many as there are.  A sample without others has 1."""
+    distance to `neighbours` others, at most half of the samples.  A sample without others has 1.
+
+    With all the others as neighbours the factor would tell nothing, or the contrary: every distance is then
+    shorter than the neighbour's own reach.
+    """
     from sklearn.neighbors import LocalOutlierFactor
 
     if len(features) < 2:
         return np.ones(len(features))
-    lof = LocalOutlierFactor(n_neighbors=min(neighbours, len(features) - 1), metric="cosine")
+    lof = LocalOutlierFactor(n_neighbors=min(neighbours, len(features) // 2), metric="cosine")
     lof.fit(features)
     return np.asarray(-1 / lof.negative_outlier_factor_)

@@ -1,0 +1,99 @@
+"""What a run needs to go on where it was killed: its state after an epoch, in one file that holds no code.
+
+A resumed run is the run: order and augmentation derive from (seed, epoch), so the state of the network, of
+the optimiser and of the choice of samples is all there is.  What its epochs measured is in the store.
+"""
+
+import os
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import noisybench
+from noisybench.errors import DataError
+from noisybench.training.loop import Training
+
+FILE = "resume.pt"
+
+# Of the time of a run, at most so much goes into writing its state.
+COST = 0.02
+
+
+class Resume:
+    """The file of one run.
+
+    folder: where it lies; identity: of the run's Config.  With `always`, the state is written after each
+    epoch, whatever it costs.
+    """
+
+    def __init__(self, folder: Path, identity: str, always: bool = False) -> None:
+        self.path = folder / FILE
+        self.key = {"identity": identity, "noisybench": noisybench.__version__}
+        self.always = always
+        self.written = time.perf_counter()
+        self.cost = 0.0
+
+    def offer(self, training: Training, epoch: int) -> None:
+        """Write the state after an epoch, unless the last writing was too short a time ago.
+
+        The file is replaced as a whole, once the new one is on the disk.  Raises DataError.
+        """
+        start = time.perf_counter()
+        if not self.always and COST * (start - self.written) < self.cost:
+            return
+        part = self.path.with_suffix(".tmp")
+        try:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with part.open("wb") as file:
+                    torch.save({**self.key, "epoch": epoch, **_state(training)}, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(self.path)
+            finally:
+                part.unlink(missing_ok=True)
+        except (OSError, RuntimeError) as error:
+            # On a full disk torch.save raises a RuntimeError of its own.
+            raise DataError(f"The state of the run cannot be written to {self.path}: {error}") from None
+        self.written = time.perf_counter()
+        self.cost = self.written - start
+
+    def read(self) -> dict[str, Any] | None:
+        """The state in the file, with its `epoch`; None if there is none to go on from: the file is missing,
+        damaged, or of another version of noisybench."""
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            return state if {name: state[name] for name in self.key} == self.key else None
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, TypeError, KeyError):
+            return None
+
+    def remove(self) -> None:
+        """Remove the file of a run that has completed."""
+        self.path.unlink(missing_ok=True)
+
+
+def _state(training: Training) -> dict[str, Any]:
+    return {
+        "model": training.model.state_dict(),
+        "optimiser": training.optimiser.state_dict(),
+        "best": vars(training.best),
+        "lowest": None if training.lowest is None else vars(training.lowest),
+        "kept_rows": torch.from_numpy(training.kept_rows),
+        "own": training.own_state(),
+    }
+
+
+def restore(training: Training, state: dict[str, Any]) -> None:
+    """Put a run that has not begun into a state that `Resume.read` read; its `epochs` are left alone."""
+    training.model.load_state_dict(state["model"])
+    training.optimiser.load_state_dict(state["optimiser"])
+    for name in ("best", "lowest"):
+        kept = state[name]
+        if kept is not None:
+            networks = {key: value.to(training.device) for key, value in kept["state"].items()}
+            setattr(training, name, type(getattr(training, name))(**{**kept, "state": networks}))
+    training.kept_rows = state["kept_rows"].numpy()
+    training.restore_own({name: value.to(training.device) for name, value in state["own"].items()})

@@ -1,0 +1,59 @@
+"""Train runs in child processes that are killed at random moments, until all have completed.
+
+    python killing.py STORE KILLS SEED CONFIG...
+
+CONFIG: the fields of a Config as JSON.  At least KILLS children are killed, over as many configs as that
+takes: they are taken in turn, with higher seeds from round to round.  Prints the configs that completed and
+how many children were killed.  A process of its own, as forking one that has used threads is not safe.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from noisybench.config import Config
+from noisybench.store import Store
+from noisybench.sweeps.display import Display
+from noisybench.sweeps.run import run
+
+LONGEST = 0.8  # seconds until a child is killed
+
+
+def killed_once(config: Config, path: Path, after: float) -> bool:
+    """Train in a child and kill it; whether it was still alive then."""
+    child = os.fork()
+    if not child:
+        run(config, Store.open(path), torch.device("cpu"), Display())
+        os._exit(0)
+    deadline = time.monotonic() + after
+    while time.monotonic() < deadline:
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            return False
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def main(path: Path, kills: int, seed: int, fields: list[dict[str, object]]) -> None:
+    torch.set_num_threads(1)
+    chance = random.Random(seed)
+    done, killed = [], 0
+    for turn in range(1000):
+        if killed >= kills and turn >= len(fields):
+            break
+        given = {**fields[turn % len(fields)], "seed": turn // len(fields)}
+        while killed_once(Config.create(**given), path, chance.uniform(0, LONGEST)):
+            killed += 1
+        done.append(given)
+    print(json.dumps({"killed": killed, "done": done}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), [json.loads(text) for text in sys.argv[4:]])
