@@ -8,6 +8,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -51,6 +52,10 @@ class Live(Display):
         self.overall = bars.add_task("runs", total=runs) if runs > 1 else None
         self.current = bars.add_task("epochs", total=None)
 
+    def job(self) -> Display:
+        self.bars.update(self.current, visible=False)
+        return OneOfSeveral(self.bars, self.overall)
+
     def start(self, config: Config) -> None:
         self.bars.below = [describe(config)]
         self.bars.reset(self.current, total=config.epochs)
@@ -72,3 +77,34 @@ class Live(Display):
             self.bars.console.print(f"{self.bars.below[0]}: {failure}", markup=False, style="red")
         if self.overall is not None:
             self.bars.advance(self.overall)
+
+
+class OneOfSeveral(Display):
+    """The bar of one run while others are carried out beside it."""
+
+    def __init__(self, bars: Bars, overall: TaskID | None) -> None:
+        self.bars, self.overall = bars, overall
+        self.name = ""
+        self.current: TaskID | None = None
+
+    def start(self, config: Config) -> None:
+        self.name = describe(config)
+        short = f"{config.dataset} {config.loss} {config.rate:g} s{config.seed}"
+        self.current = self.bars.add_task(short, total=config.epochs)
+
+    def resume(self, epochs: Sequence[Epoch]) -> None:
+        if self.current is not None:
+            self.bars.update(self.current, completed=len(epochs))
+
+    def show(self, event: Epoch | Pruning) -> None:
+        if self.current is not None and isinstance(event, Epoch):
+            self.bars.update(self.current, completed=event.epoch)
+
+    def end(self, failure: str = "") -> None:
+        if failure:
+            self.bars.console.print(f"{self.name}: {failure}", markup=False, style="red")
+        elif self.overall is not None:
+            self.bars.advance(self.overall)
+        if self.current is not None:
+            self.bars.remove_task(self.current)
+            self.current = None

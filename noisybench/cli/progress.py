@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count, repeat
 
 from noisybench.cli.console import console, tell
 from noisybench.config import Config, Epoch, Pruning
@@ -46,14 +47,18 @@ def measures(event: Epoch | Pruning) -> str:
 class Lines(Display):
     """Plain lines: one an epoch for a single run, one a run for several."""
 
-    def __init__(self, runs: int) -> None:
-        self.runs, self.count = runs, 0
+    def __init__(self, runs: int, numbers: "Iterator[int] | None" = None) -> None:
+        self.runs, self.number = runs, 0
+        self.numbers = numbers or count(1)
         self.config: Config | None = None
         self.last: Epoch | None = None
         self.seconds = 0.0
 
+    def job(self) -> "Lines":
+        return Lines(self.runs, repeat(next(self.numbers)))
+
     def start(self, config: Config) -> None:
-        self.count += 1
+        self.number = next(self.numbers)
         self.config, self.last, self.seconds = config, None, 0.0
         if self.runs == 1:
             self._print(describe(config))
@@ -74,8 +79,8 @@ class Lines(Display):
             self._print(f"  {measures(event)}")
             return
         left = self.seconds / event.epoch * (self.config.epochs - event.epoch)
-        count = f"{event.epoch}/{self.config.epochs}"
-        self._print(f"  epoch {count}  {measures(event)}  lr {event.lr:g}  {left:.0f}s left")
+        of_all = f"{event.epoch}/{self.config.epochs}"
+        self._print(f"  epoch {of_all}  {measures(event)}  lr {event.lr:g}  {left:.0f}s left")
 
     def end(self, failure: str = "") -> None:
         if self.runs == 1 or self.config is None:
@@ -84,5 +89,4 @@ class Lines(Display):
         self._print(f"{describe(self.config)}: {failure or measured}")
 
     def _print(self, text: str) -> None:
-        count = f"[{self.count}/{self.runs}] " if self.runs > 1 else ""
-        tell(count + text)
+        tell(f"[{self.number}/{self.runs}] {text}" if self.runs > 1 else text)

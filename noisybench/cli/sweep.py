@@ -7,7 +7,7 @@ import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet, Where
 from noisybench.cli.console import complain, say, tell, warn
-from noisybench.errors import RunFailed
+from noisybench.errors import InvalidValue, RunFailed
 from noisybench.reporting.wording import listing
 from noisybench.sweeps.grid import load, packaged
 
@@ -40,6 +40,16 @@ def sweep(
             help="Only print the runs, what the store has of them, and how long the others will take.",
         ),
     ] = False,
+    jobs_at_once: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, help="Runs at once, each in a process of its own.", show_default=False),
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="With --jobs: how often a run that failed is tried again.", show_default=False
+        ),
+    ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
     force: Force = False,
@@ -49,6 +59,8 @@ def sweep(
 
     A run of forward-that needs the cce run beside it: where the store lacks that, it is made first.
     """
+    if retries and jobs_at_once is None:
+        raise InvalidValue("--retries is that of --jobs: give --jobs 1 too.")
     experiment = load(name)
 
     from noisybench.cli.report import print_table
@@ -67,7 +79,7 @@ def sweep(
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
-    failed, left = _carry_out(jobs, store, device, quiet) if jobs else ([], 0)
+    failed, left = _carry_out(jobs, store, device, quiet, jobs_at_once, retries or 0) if jobs else ([], 0)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
@@ -126,12 +138,16 @@ def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device
         )
 
 
-def _carry_out(jobs: list["Job"], store: "Store", device: str, quiet: bool) -> tuple[list["Row"], int]:
+def _carry_out(
+    jobs: list["Job"], store: "Store", device: str, quiet: bool, at_once: int | None, retries: int
+) -> tuple[list["Row"], int]:
     """Train with a progress display; the rows of the runs that failed, and how many were left out."""
     from noisybench.cli.progress import progress
+    from noisybench.sweeps.parallel import Parallel
     from noisybench.sweeps.sweep import sweep as carry_out
-    from noisybench.training.device import choose_device
+    from noisybench.training.device import choose_device, several
 
-    chosen = choose_device(device)
     with progress(len(jobs), quiet) as display:
-        return carry_out(jobs, store, chosen, display)
+        if at_once is None:
+            return carry_out(jobs, store, choose_device(device), display)
+        return Parallel(store, several(device), at_once, display, retries).sweep(jobs)

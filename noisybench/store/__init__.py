@@ -235,9 +235,11 @@ class Store:
 
     def newest(self, identity: str) -> Row:
         """The newest attempt at a config, however it ended; there must be one."""
-        return self._query("SELECT * FROM runs WHERE identity = ? ORDER BY attempt DESC LIMIT 1", [identity])[
-            0
-        ]
+        return self.attempts(identity)[0]
+
+    def attempts(self, identity: str) -> list[Row]:
+        """All attempts at a config, the newest first."""
+        return self._query("SELECT * FROM runs WHERE identity = ? ORDER BY attempt DESC", [identity])
 
     def details(self, table: str, run: str) -> list[Row]:
         """The rows of `epochs`, `prunings`, `transitions` or `evaluations` that belong to a run."""

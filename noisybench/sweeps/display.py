@@ -8,6 +8,10 @@ from noisybench.config import Config, Epoch, Pruning
 class Display:
     """Whoever shows a run's progress: here, nobody."""
 
+    def job(self) -> "Display":
+        """A display for one of several runs that are carried out at once."""
+        return self
+
     def start(self, config: Config) -> None:
         """A run begins."""
 

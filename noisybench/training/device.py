@@ -21,6 +21,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def several(name: str) -> list[str]:
+    """The devices that runs at once can share out: all of a kind, if none of them is named."""
+    device = choose_device(name)
+    if device.type != "cuda" or device.index is not None:
+        return [str(device)]
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
 def device_label(device: torch.device) -> str:
     """The device in words, such as "cuda (NVIDIA H100)" or "cpu (2 threads)"."""
     if device.type == "cuda":

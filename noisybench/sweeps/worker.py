@@ -1,0 +1,67 @@
+"""One run in a process of its own.  Importing this imports all that a run needs."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import sklearn.neighbors  # noqa: F401  (wang2018 would import it in every process)
+import torch
+
+from noisybench.config import Config, Epoch, Pruning
+from noisybench.errors import NoisybenchError, RunBusy
+from noisybench.store import Store
+from noisybench.sweeps.display import Display
+from noisybench.sweeps.run import run
+from noisybench.sweeps.sweep import Job, forced
+from noisybench.training.device import choose_device
+
+FAILED, BUSY = 1, 3  # exit codes
+
+
+class Remote(Display):
+    """Sends what a run tells to the process that started it, as the name of a method and its argument."""
+
+    def __init__(self, sender: Connection) -> None:
+        self.sender = sender
+
+    def start(self, config: Config) -> None:
+        self._send("start", config)
+
+    def resume(self, epochs: Sequence[Epoch]) -> None:
+        self._send("resume", epochs)
+
+    def show(self, event: Epoch | Pruning) -> None:
+        self._send("show", event)
+
+    def end(self, failure: str = "") -> None:
+        self._send("end", failure)
+
+    def _send(self, method: str, argument: object) -> None:
+        try:
+            self.sender.send((method, argument))
+        except OSError:
+            # Whoever started it is gone: the run ends as interrupted, and can go on.
+            sys.exit(128 + signal.SIGHUP)
+
+
+def work(job: Job, store: Path, device: str, threads: int, output: Path, sender: Connection) -> None:
+    """Carry out a job; what it prints goes to the file `output`.  Exits with FAILED or BUSY."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    torch.set_num_threads(threads)
+    opened = Store.open(store)
+    try:
+        run(job.config, opened, choose_device(device), Remote(sender), force=forced(job, opened))
+    except RunBusy:
+        sys.exit(BUSY)
+    except NoisybenchError as error:
+        print(error, file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
