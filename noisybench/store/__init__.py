@@ -2,7 +2,7 @@
 
 Tables: `runs` (one row per attempt at a Config, with a column for each of its fields), `epochs`,
 `prunings`, `evaluations`, and `transitions` (estimated and actual transition matrices, as JSON).
-Views for readers: `results` (the one row that counts for each Config: its newest completed attempt,
+Views for readers: `results` (the one row that counts for each Config: the attempt that completed last,
 else its newest) and `curves` (epochs with what their run was).  Accuracies are fractions from 0 to 1,
 times are UTC in ISO 8601.  Networks lie in a folder beside the file, one folder a run.
 """
@@ -85,7 +85,7 @@ class Store:
                 raise _busy(unfinished)
             last = earlier[-1]["attempt"] if earlier else 0
             attempt = unfinished["attempt"] if unfinished else last + 1
-            run: str = config.identity[:12] + (f"-{attempt}" if attempt > 1 else "")
+            run = run_id(config.identity, attempt)
             self._forget(run)
             row = {
                 "id": run,
@@ -249,6 +249,11 @@ class Store:
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
         return list(self.db.query(sql, list(values)))
+
+
+def run_id(identity: str, attempt: int) -> str:
+    """What the `attempt`-th attempt at a config, from 1, is called."""
+    return identity[:12] + (f"-{attempt}" if attempt > 1 else "")
 
 
 def _now() -> str:
