@@ -153,6 +153,16 @@ def test_contradictions_are_named(
         assert ("labels_sha256 ab and cd" in result.stderr) == ("labels_sha256" in changes)
 
 
+def test_a_result_that_alone_is_different_contradicts(tmp_path: Path, stores: list[Store]) -> None:
+    a, b, _ = stores
+    put(a, ended=EARLY)
+    put(b, ended=LATE)
+    with b.db.conn:
+        b.db.conn.execute("UPDATE runs SET best_epoch = 2")
+    (found,) = merge([a.path, b.path], tmp_path / "all.db").contradictions
+    assert found.differs == "best_epoch 1 and 2" and found.identity == CONFIG.identity
+
+
 def test_two_runs_on_one_gpu_may_differ(tmp_path: Path, stores: list[Store]) -> None:
     for accuracy, store in zip((0.5, 0.75), stores, strict=False):
         put(store, accuracy=accuracy, device="cuda:0")

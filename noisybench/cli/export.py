@@ -11,7 +11,6 @@ from noisybench.cli.arguments import DATABASE, Database, Where
 from noisybench.cli.console import warn, write
 from noisybench.errors import InvalidValue
 from noisybench.reporting.selection import select
-from noisybench.store.frames import NAMES, frame
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,7 +21,7 @@ def export(
         str,
         typer.Option(
             help="results: the attempt that counts for each config; runs: all attempts; curves: epochs with"
-            f" what their run was. Known: {', '.join(NAMES)}."
+            " what their run was; or epochs, prunings, transitions, evaluations."
         ),
     ] = "results",
     where: Where = None,
@@ -42,6 +41,7 @@ def export(
     `--where status=completed` leaves them out.
     """
     from noisybench.store import Store
+    from noisybench.store.frames import frame
 
     encode = to_csv if out is None else encoder(out)
     store = Store.open(db, create=False)

@@ -10,7 +10,6 @@ from noisybench.cli.console import complain, say, tell
 from noisybench.errors import RunFailed
 from noisybench.reporting.wording import listing
 from noisybench.sweeps.grid import load, packaged
-from noisybench.sweeps.shards import Shard
 
 if TYPE_CHECKING:
     from noisybench.config import Config
@@ -66,13 +65,14 @@ def sweep(
 
     A run of forward-that needs the cce run beside it: where the store lacks that, it is made first.
     """
-    part = None if shard is None else Shard.read(shard)
     experiment = load(name)
 
     from noisybench.cli.report import print_table
     from noisybench.store import Store
+    from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, prepared, with_seeds
 
+    part = None if shard is None else Shard.read(shard)
     all_configs = experiment.configs if seeds is None else with_seeds(experiment.configs, seeds)
     chosen = matching(all_configs, where or [])
     if part is not None:

@@ -257,7 +257,8 @@ def run_id(identity: str, attempt: int) -> str:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    # Fine enough that of two attempts on two machines one ended last.
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _busy(row: Mapping[str, Any]) -> RunBusy:
