@@ -213,6 +213,19 @@ def test_what_only_one_store_has_of_a_run_is_added_to_it(tmp_path: Path, stores:
     assert (store.folder(run) / "best.pt").exists()
 
 
+def test_a_copy_under_another_id_is_no_other_run(tmp_path: Path, stores: list[Store]) -> None:
+    """As a store has it that others were merged into before."""
+    a, b, _ = stores
+    put(a, ended=EARLY)
+    run = put(b, ended=LATE, accuracy=0.75, torch="1")
+    merged, one, other = (tmp_path / f"{name}.db" for name in ("merged", "one", "other"))
+    merge([a.path, b.path], merged)
+    assert Store.open(merged).find(f"{run}-2")["test_accuracy"] == 0.75
+    merge([b.path, merged], one)
+    merge([merged, b.path], other)
+    assert content(one) == content(other) and len(content(one)["runs"]) == 2
+
+
 def test_an_older_store_is_read_and_left_as_it_is(tmp_path: Path, stores: list[Store]) -> None:
     a, b, _ = stores
     run = put(a)

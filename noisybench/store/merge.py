@@ -104,7 +104,8 @@ def make_plan(target: Store, offered: Iterable[Attempt]) -> Plan:
     found: list[Contradiction] = []
     for identity in sorted(by_identity):
         own = present[identity]
-        others = sorted(by_identity[identity], key=lambda attempt: attempt.age)
+        # Of two copies of one run, as merged stores have them, the one with the lower number comes last.
+        others = sorted(by_identity[identity], key=lambda attempt: (attempt.age, -attempt.number))
         kept, gone = _kept(own, others)
         dropped += [attempt.id for attempt in gone]
         runs = _named(kept)
