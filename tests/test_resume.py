@@ -99,14 +99,14 @@ def test_a_chain_of_resumed_runs_is_the_run(
             break
         except Killed:
             assert display.went_on_after == reached, "no epoch that was finished is made again"
-            reached = max(reached, len(store.details("epochs", store.newest(config.identity)["id"])) - 1)
+            reached = max(reached, len(store.details("epochs", store.attempts(config.identity)[0]["id"])) - 1)
             reached = int(torch.load(resume_file(store, config))["epoch"]) if reached else 0
     running.run(config, store, CPU, Display())
     assert result(store, config.identity) == expected
 
 
 def resume_file(store: Store, config: Config) -> Path:
-    return store.folder(store.newest(config.identity)["id"]) / FILE
+    return store.folder(store.attempts(config.identity)[0]["id"]) / FILE
 
 
 CONFIG = Config.create(**CASES[0])
@@ -160,7 +160,7 @@ def test_a_crash_while_writing_leaves_the_old_state(tmp_path: Path, monkeypatch:
             running.run(CONFIG, store, CPU, Display())
     file = resume_file(store, CONFIG)
     assert file.read_bytes() == before and [path.name for path in file.parent.iterdir()] == [FILE]
-    assert store.newest(CONFIG.identity)["status"] == "failed"
+    assert store.attempts(CONFIG.identity)[0]["status"] == "failed"
     assert running.run(CONFIG, store, CPU, Display())["status"] == "completed"
 
 

@@ -248,6 +248,17 @@ def test_a_field_of_config_that_a_store_lacks_is_added_with_its_default(store: S
     assert reopened.results()["weight_decay"].tolist() == [CONFIG.weight_decay]
 
 
+def test_a_view_that_reads_otherwise_now_is_made_anew(store: Store) -> None:
+    """Of attempts that came from two machines, the one that completed last counts, not the last to come."""
+    first, second = completed(store, CONFIG), completed(store, CONFIG)
+    store.db.conn.execute("UPDATE runs SET ended = '2026-01-02' WHERE id = ?", [first])
+    store.db.conn.execute("UPDATE runs SET ended = '2026-01-01' WHERE id = ?", [second])
+    store.db.conn.execute("DROP VIEW results")
+    store.db.conn.execute("CREATE VIEW results AS SELECT * FROM runs WHERE attempt = 2")
+    store.db.conn.commit()
+    assert Store.open(store.path).results()["id"].tolist() == [first]
+
+
 def test_two_stores_on_one_file_see_each_other(store: Store) -> None:
     other = Store.open(store.path)
     run = completed(store, CONFIG)

@@ -1,10 +1,11 @@
-"""`noisybench runs`: list, show and delete runs in the store."""
+"""`noisybench runs`: list, show, delete, merge and export runs of a store."""
 
 import json
 from typing import Annotated, Any
 
 import typer
 
+from noisybench.cli import export, merge
 from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName
 from noisybench.cli.console import console, print_json, say
 from noisybench.cli.corrupt import MATRIX_CLASSES
@@ -12,7 +13,9 @@ from noisybench.cli.progress import measures
 from noisybench.config import Epoch, Pruning, declared_fields
 
 app = typer.Typer(
-    help="List, show and delete runs in the store.", no_args_is_help=True, rich_markup_mode=None
+    help="List, show, delete, merge and export runs of the store.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 COLUMNS = ("id", "status", "dataset", "noise", "rate", "loss", "seed", "test_accuracy", "started")
@@ -99,6 +102,10 @@ def delete(
         typer.confirm(f"Delete {', '.join(names)} from {db}, with the network files?", abort=True)
     store.delete(names)
     say(f"Deleted {', '.join(names)}.")
+
+
+app.command()(merge.merge)
+app.command()(export.export)
 
 
 def _show_transition(matrices: dict[str, Any]) -> None:

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from noisybench.sweeps.sweep import Job
 
 
+def shard_database(shard: object) -> Path:
+    """The store of a shard, where none is named: shards on one file system must not share a file."""
+    return DATABASE.with_suffix(f".{str(shard).replace('/', '-of-')}{DATABASE.suffix}")
+
+
 def sweep(
+    context: typer.Context,
     name: Annotated[
         str,
         typer.Argument(
@@ -31,6 +37,16 @@ def sweep(
         int | None,
         typer.Option(
             min=1, help="Seeds 0 to this number less 1, instead of the experiment's own.", show_default=False
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Only the K-th of N equal parts of the runs, into a store of its own"
+            f" ({shard_database('K/N')}, unless --db or NOISYBENCH_DB names another). `noisybench runs merge`"
+            " brings the stores together.",
+            show_default=False,
         ),
     ] = None,
     dry_run: Annotated[
@@ -65,10 +81,21 @@ def sweep(
 
     from noisybench.cli.report import print_table
     from noisybench.store import Store
+    from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, prepared, with_seeds
 
+    part = None if shard is None else Shard.read(shard)
     all_configs = experiment.configs if seeds is None else with_seeds(experiment.configs, seeds)
-    configs = prepared(matching(all_configs, where or []))
+    chosen = matching(all_configs, where or [])
+    if part is not None:
+        # Before the data sets of this machine have a say, so that the parts fit those of the others.
+        whole, chosen = len(chosen), part.of(chosen)
+        source = context.get_parameter_source("db")
+        if source is not None and source.name == "DEFAULT":
+            db = shard_database(part)
+        if not quiet:
+            tell(f"Shard {part} has {len(chosen)} of {whole} runs, in {db}.")
+    configs = prepared(chosen)
     # A dry run leaves no file behind.
     store = Store.open(Path(":memory:") if dry_run and not db.exists() else db)
     jobs = plan(configs, store, force)

@@ -68,7 +68,7 @@ def train(
                 run(job.config, store, chosen, display, inputs, forced(job, store))
         except RunFailed:
             if as_json:
-                print_json(summary(store.newest(job.config.identity)))
+                print_json(summary(store.attempts(job.config.identity)[0]))
             raise
     row = store.completed(config.identity)
     assert row is not None

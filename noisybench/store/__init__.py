@@ -2,7 +2,7 @@
 
 Tables: `runs` (one row per attempt at a Config, with a column for each of its fields), `epochs`,
 `prunings`, `evaluations`, and `transitions` (estimated and actual transition matrices, as JSON).
-Views for readers: `results` (the one row that counts for each Config: its newest completed attempt,
+Views for readers: `results` (the one row that counts for each Config: the attempt that completed last,
 else its newest) and `curves` (epochs with what their run was).  Accuracies are fractions from 0 to 1,
 times are UTC in ISO 8601.  Networks lie in a folder beside the file, one folder a run.
 """
@@ -86,7 +86,7 @@ class Store:
                 raise _busy(unfinished)
             last = earlier[-1]["attempt"] if earlier else 0
             attempt = unfinished["attempt"] if unfinished else last + 1
-            run: str = config.identity[:12] + (f"-{attempt}" if attempt > 1 else "")
+            run = run_id(config.identity, attempt)
             row = {
                 "id": run,
                 "identity": config.identity,
@@ -233,10 +233,6 @@ class Store:
             raise StoreError(f"Run {row['id']} is {row['status']}; only a completed run has a network.")
         return row
 
-    def newest(self, identity: str) -> Row:
-        """The newest attempt at a config, however it ended; there must be one."""
-        return self.attempts(identity)[0]
-
     def attempts(self, identity: str) -> list[Row]:
         """All attempts at a config, the newest first."""
         return self._query("SELECT * FROM runs WHERE identity = ? ORDER BY attempt DESC", [identity])
@@ -269,8 +265,14 @@ class Store:
         return list(self.db.query(sql, list(values)))
 
 
+def run_id(identity: str, attempt: int) -> str:
+    """What the `attempt`-th attempt at a config, from 1, is called."""
+    return identity[:12] + (f"-{attempt}" if attempt > 1 else "")
+
+
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    # Fine enough that of two attempts on two machines one ended last.
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _busy(row: Mapping[str, Any]) -> RunBusy:

@@ -23,7 +23,7 @@ VIEWS = {
     "results": """
         SELECT * FROM runs WHERE id = (
             SELECT id FROM runs AS same WHERE same.identity = runs.identity
-            ORDER BY same.status = 'completed' DESC, same.attempt DESC LIMIT 1
+            ORDER BY same.status = 'completed' DESC, same.ended DESC, same.attempt DESC LIMIT 1
         )
         """,
     "curves": """
@@ -87,8 +87,11 @@ def _is_current(db: Database) -> bool:
             f"The store was written by a newer noisybench (format {version}; this one reads up to"
             f" {VERSION}). Upgrade noisybench to read it."
         )
-    return version == VERSION and all(
-        columns.keys() <= _present(db, table) for table, (columns, _) in tables().items()
+    views = dict(db.conn.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'"))
+    return (
+        version == VERSION
+        and all(columns.keys() <= _present(db, table) for table, (columns, _) in tables().items())
+        and all(sql.strip() in views.get(name, "") for name, sql in VIEWS.items())
     )
 
 

@@ -29,8 +29,13 @@ class Estimate:
 
     def of(self, config: Config) -> float | None:
         """The seconds that a run will take, None where no epoch of its kind has been measured."""
-        epoch = self.seconds.get(_kind([getattr(config, name) for name in KIND], config.loss))
+        epoch = self.seconds.get(kind_of(config))
         return None if epoch is None else epoch * config.epochs
+
+
+def kind_of(config: Config) -> Kind:
+    """What the time of the run's epochs depends on."""
+    return _kind([getattr(config, name) for name in KIND], config.loss)
 
 
 def _kind(values: Iterable[object], loss: str) -> Kind:

@@ -82,7 +82,7 @@ def sweep(
         try:
             run(config, store, device, display, force=forced(job, store))
         except RunFailed:
-            failed.append(store.newest(config.identity))
+            failed.append(store.attempts(config.identity)[0])
         except RunBusy:
             busy.add(config.identity)
             left += 1

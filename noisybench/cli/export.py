@@ -1,0 +1,86 @@
+"""`noisybench runs export`: a table of the store as a file for other tools."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from noisybench.cli.arguments import DATABASE, Database, Where
+from noisybench.cli.console import warn, write
+from noisybench.errors import InvalidValue
+from noisybench.reporting.selection import select
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def export(
+    table: Annotated[
+        str,
+        typer.Option(
+            help="results: the attempt that counts for each config; runs: all attempts; curves: epochs with"
+            " what their run was; or epochs, prunings, transitions, evaluations."
+        ),
+    ] = "results",
+    where: Where = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Write to this file, .csv or .parquet, instead of CSV to stdout.",
+            show_default=False,
+        ),
+    ] = None,
+    db: Database = DATABASE,
+) -> None:
+    """Write a table of the store as CSV or Parquet.
+
+    Accuracies are fractions, times UTC in ISO 8601.  Failed and interrupted runs are among the others:
+    `--where status=completed` leaves them out.
+    """
+    from noisybench.store import Store
+    from noisybench.store.frames import frame
+
+    encode = to_csv if out is None else encoder(out)
+    store = Store.open(db, create=False)
+    rows = frame(store, table)
+    if where:
+        by_run = "run" in rows.columns
+        runs, unmatched = select(frame(store, "runs") if by_run else rows, where)
+        for sentence in unmatched:
+            warn(sentence)
+        rows = rows[rows["run"].isin(runs["id"])] if by_run else runs
+    content = encode(rows)
+    if out is None:
+        typer.echo(content.decode(), nl=False)
+    else:
+        write(out, content)
+
+
+def encoder(out: Path) -> "Callable[[DataFrame], bytes]":
+    """What makes a file of this suffix.  Raises InvalidValue."""
+    if out.suffix not in ENCODERS:
+        raise InvalidValue(f"{out} must end in one of {', '.join(ENCODERS)}, which says what it is to be.")
+    return ENCODERS[out.suffix]
+
+
+def to_csv(rows: "DataFrame") -> bytes:
+    return rows.to_csv(index=False).encode()
+
+
+def to_parquet(rows: "DataFrame") -> bytes:
+    """Raises InvalidValue without pyarrow, which is an extra: few need it, and it is large."""
+    file = io.BytesIO()
+    try:
+        rows.to_parquet(file, engine="pyarrow", index=False)
+    except ImportError:
+        raise InvalidValue(
+            "Parquet needs pyarrow: `pip install 'noisybench[parquet]'` brings it. CSV needs nothing more:"
+            " write to a .csv file."
+        ) from None
+    return file.getvalue()
+
+
+ENCODERS = {".csv": to_csv, ".parquet": to_parquet}

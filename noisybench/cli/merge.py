@@ -1,0 +1,61 @@
+"""`noisybench runs merge`: the runs of several stores in one."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from noisybench.cli.arguments import AsJson
+from noisybench.cli.console import complain, print_json, say
+from noisybench.errors import RunFailed
+
+
+def merge(
+    stores: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="STORE...", help="SQLite files of runs, which are only read.", show_default=False
+        ),
+    ],
+    into: Annotated[
+        Path,
+        typer.Option(
+            "--into", help="The store to bring them into; made if there is none.", show_default=False
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Bring the runs of several stores, with their networks, into one, each run once.
+
+    Merging again adds nothing.  Completed attempts at one run that measured different things are all
+    kept, and the one that completed last counts.  Where one of them must be wrong (other noisy labels,
+    or other numbers from one version on one kind of CPU), they are named, and the exit code is 1.
+    """
+    from noisybench.store.merge import merge as bring_together
+
+    done = bring_together(stores, into)
+    already = len(done.copies) - len(done.added)
+    if as_json:
+        found = [asdict(contradiction) for contradiction in done.contradictions]
+        print_json(
+            {
+                "into": str(into),
+                "added": done.added,
+                "already": already,
+                "left_out": done.left_out,
+                "contradictions": found,
+            }
+        )
+    else:
+        unfinished = f", {done.left_out} unfinished left out" if done.left_out else ""
+        added = "1 run" if len(done.added) == 1 else f"{len(done.added)} runs"
+        say(f"{into}: {added} added, {already} there already{unfinished}.")
+    for one in done.contradictions:
+        complain(f"{one.config}: {one.first} and {one.second} contradict each other: {one.differs}.")
+    if done.contradictions:
+        count = len(done.contradictions)
+        raise RunFailed(
+            f"{count} contradiction{'s' if count > 1 else ''}. All these attempts are in {into}, where the"
+            " one that completed last counts; `noisybench runs delete` removes one that you know to be wrong."
+        )

@@ -1,0 +1,63 @@
+"""A store as it is at one moment, read without a trace in its file."""
+
+import sqlite3
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from noisybench.errors import StoreError
+from noisybench.store import Store
+from noisybench.store.schema import APPLICATION, migrate, tables
+
+
+def snapshot(path: Path) -> Store:
+    """A private copy of the store, with the tables of today, also where its file has older ones.
+
+    Its folders of networks are those of the file.  Raises StoreError for a file that is missing,
+    damaged, no store, or of a newer noisybench.
+    """
+    if not path.is_file():
+        raise StoreError(f"There is no store {path}.")
+    try:
+        db = Database(_copied(path))
+        (owner,) = db.conn.execute("PRAGMA application_id").fetchone()
+        if owner != APPLICATION:
+            raise StoreError("It is no store of noisybench.")
+        (health,) = db.conn.execute("PRAGMA quick_check(1)").fetchone()
+        if health != "ok":
+            raise StoreError(f"It is damaged ({' '.join(health.split())}).")
+        migrate(db)
+        _check_columns(db)
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path} cannot be read as a store of runs: {error}.") from None
+    except StoreError as error:
+        raise StoreError(f"{path} cannot be read as a store of runs. {error}") from None
+    return Store(path, db)
+
+
+def _copied(path: Path) -> sqlite3.Connection:
+    """A copy of the file in a temporary one, which SQLite deletes with the connection."""
+    log = path.with_name(f"{path.name}-wal")
+    while True:
+        # Where there is no log, nobody writes; "immutable" then keeps SQLite from leaving one behind.
+        quiet = not log.exists()
+        uri = f"{path.absolute().as_uri()}?{'immutable=1' if quiet else 'mode=ro'}"
+        source, copy = sqlite3.connect(uri, uri=True, timeout=30), sqlite3.connect("")
+        try:
+            source.backup(copy)
+        finally:
+            source.close()
+        if not (quiet and log.exists()):
+            return copy
+
+
+def _check_columns(db: Database) -> None:
+    """Raise StoreError if the store has what this noisybench would lose."""
+    for table, (columns, _) in tables().items():
+        rows = db.conn.execute("SELECT name FROM pragma_table_info(?)", [table])
+        unknown = {name for (name,) in rows} - columns.keys()
+        if unknown:
+            raise StoreError(
+                f"Its table {table} has columns that this noisybench does not know"
+                f" ({', '.join(sorted(unknown))}). Upgrade noisybench to read it."
+            )
