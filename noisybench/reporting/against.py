@@ -5,7 +5,7 @@ what differs is named, the difference of the accuracies shown, and nothing teste
 """
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import combinations, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from noisybench.errors import InvalidValue, UnknownName
 from noisybench.reporting import cells as said
 from noisybench.reporting.agreement import ALPHA, Summary, tost_p, verdict, welch_p
 from noisybench.reporting.cells import Record
+from noisybench.reporting.layout import DATA
 from noisybench.reporting.lines import Lines, Section
 from noisybench.reporting.published import Figure, Source, source
 from noisybench.reporting.selection import stem
@@ -47,8 +48,8 @@ def against(table: Table, runs: "DataFrame", name: str, margin: float = MARGIN) 
     known = source(name, table.name)
     if not 0 < margin <= 100:
         raise InvalidValue(f"margin is {margin:g}, but must be above 0 and at most 100 percentage points.")
-    order = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
-    cells = table.cells.sort_values(order, key=rank, ignore_index=True)
+    columns = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
+    cells = table.cells.sort_values(columns, key=rank, ignore_index=True)
     figures = known.figures()
     published = [figures.get(_place(record)) for record in as_records(cells)]
     matched = cells.iloc[[at for at, figure in enumerate(published) if figure]]
@@ -58,7 +59,9 @@ def against(table: Table, runs: "DataFrame", name: str, margin: float = MARGIN) 
         list(records) for _, records in groupby(as_records(compared), key=itemgetter("dataset", *SETTINGS))
     ]
     sections = [Section(_title(records), [_line(r, usual) for r in records]) for records in groups]
-    notes = [*_notes(compared, known, margin), *_left_out(cells, published), *_rounded(runs)]
+    # A method of Table 2 may have settings of its own.
+    order = _order(as_records(compared), DATA if table.name == "open-set" else SETTINGS)
+    notes = [*order, *_notes(compared, known, margin), *_left_out(cells, published), *_rounded(runs)]
     return Lines(
         name=f"{table.name}-against-{name}",
         caption=_caption(table, known, bool(groups)),
@@ -218,6 +221,24 @@ def _notes(compared: "DataFrame", known: Source, margin: float) -> list[str]:
             " also one of settings, and not tested."
         )
     return [*notes, *known.notes]
+
+
+def _order(records: Sequence[Record], shared: Sequence[str]) -> list[str]:
+    """How many pairs of losses stand as they were published, by data set and noise: all that a run of other
+    settings can be held to.  shared: the settings that must be the same within a pair."""
+    counts: dict[tuple[str, str], list[bool]] = {}
+    for one, other in combinations(records, 2):
+        same = all(one[name] == other[name] for name in ("dataset", *shared, "noise", "rate"))
+        if same and one["loss"] != other["loss"] and one["n"] and other["n"]:
+            ours = one["mean"] - other["mean"]
+            theirs = one["published_mean"] - other["published_mean"]
+            counts.setdefault((one["dataset"], one["noise"]), []).append(ours * theirs > 0)
+    if not counts:
+        return []
+    found = [
+        f"{dataset}, {noise}: {sum(pairs)} of {len(pairs)}" for (dataset, noise), pairs in counts.items()
+    ]
+    return [f"Pairs of losses, at one rate, in the published order: {'; '.join(found)}."]
 
 
 def _left_out(cells: "DataFrame", published: Sequence[Figure | None]) -> list[str]:
