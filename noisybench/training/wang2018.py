@@ -6,8 +6,9 @@ outliers; in the next, these are pushed away from the samples that are left, and
 
 Where the description leaves room, this is what is done here:
 
-- A batch is paired with itself: all pairs of two of its samples are used.  Of each kind of pair the mean
-  is taken, so that the kinds weigh the same however many pairs they have.
+- A batch is paired with itself: the contrastive loss is the mean over all pairs of two of its samples that
+  the description has a target for.  (Were the kinds of pairs to weigh the same, those of one given label,
+  among which wrong ones are, would hold all features together.)
 - A pair has a clean sample first, of which the first output layer learns, and any sample second, of which
   the second one learns.  So the first has the cross entropy of the clean samples of a batch, and the
   second that of all, weighted.  The first output layer predicts.
@@ -116,20 +117,16 @@ class IterativeTraining(Training):
 def contrastive(features: Tensor, given: Tensor, clean: Tensor) -> Tensor:
     """The contrastive loss of a batch of features (b, units) with labels (b,) and marks (b,): a scalar.
 
-    With the Euclidean distance d of a pair, the sum of three means: of d² over two clean samples of one
-    class, and of max(1 - d, 0)² over two clean samples of two classes, and over a clean sample and an
-    outlier of one class.
+    With the Euclidean distance d of a pair: d² for two clean samples of one class, max(1 - d, 0)² for two
+    clean samples of two classes and for a clean sample and an outlier of one class; the mean over these.
     """
     distance = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
     pair = torch.ones_like(distance, dtype=torch.bool).triu(1)
     same = given[:, None] == given
     both, one = clean[:, None] & clean, clean[:, None] ^ clean
-    apart = (MARGIN - distance).clamp(min=0).square()
-    return (
-        _mean(distance.square(), pair & both & same)
-        + _mean(apart, pair & both & ~same)
-        + _mean(apart, pair & one & same)
-    )
+    together = both & same
+    losses = torch.where(together, distance.square(), (MARGIN - distance).clamp(min=0).square())
+    return _mean(losses, pair & (both | (one & same)))
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
