@@ -1,11 +1,18 @@
 """Tests never touch the user's data home or store."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import as_json
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> None:
+    """In the background of a shell Ctrl-C is ignored, and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
