@@ -112,6 +112,13 @@ def test_a_further_attempt_counts_once_it_completes(store: Store) -> None:
     assert store.results()["id"].tolist() == [second]
 
 
+def test_a_run_that_has_completed_begins_again_only_when_told(store: Store) -> None:
+    first = completed(store, CONFIG)
+    assert store.begin(CONFIG, HERE, again=False) == ""
+    assert [row["id"] for row in store.runs()] == [first]
+    assert store.begin(CONFIG, HERE, again=True) == f"{first}-2"
+
+
 def test_a_run_of_a_living_process_is_not_started_again(store: Store) -> None:
     run = store.begin(CONFIG, replace(HERE, pid=os.getppid()))
     with pytest.raises(StoreError, match=str(os.getppid())):

@@ -68,8 +68,8 @@ class Store:
 
     # Writing
 
-    def begin(self, config: Config, provenance: Provenance) -> str:
-        """Record a run as running and return its id.
+    def begin(self, config: Config, provenance: Provenance, again: bool = True) -> str:
+        """Record a run as running and return its id; without `again`, nothing if it has completed: "".
 
         An attempt at the same config that did not complete goes on under its id, with the epochs that it
         has (see `rewind`); beside a completed one, a new attempt begins.  Raises RunBusy if one is running
@@ -81,6 +81,8 @@ class Store:
                 "SELECT id, attempt, status, host, pid FROM runs WHERE identity = ? ORDER BY attempt",
                 [config.identity],
             )
+            if not again and any(row["status"] == "completed" for row in earlier):
+                return ""
             unfinished = next((row for row in earlier if row["status"] != "completed"), None)
             if unfinished and _is_alive(unfinished, provenance.host):
                 raise _busy(unfinished)
@@ -104,8 +106,8 @@ class Store:
         with self._transaction():
             for table in ("epochs", "prunings"):
                 self.db.conn.execute(f"DELETE FROM {table} WHERE run = ? AND epoch > ?", [run, epoch])
-        epochs = [Epoch(**row) for row in self._events("epochs", run)]
-        return epochs, [Pruning(**row) for row in self._events("prunings", run)]
+        events = self._events
+        return [Epoch(**r) for r in events("epochs", run)], [Pruning(**r) for r in events("prunings", run)]
 
     def add(self, run: str, event: Epoch | Pruning) -> None:
         """Store an epoch or a pruning of a run as soon as it is known."""

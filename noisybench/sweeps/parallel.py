@@ -7,10 +7,12 @@ torch and done nothing with it, so that each starts in a moment and with a state
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -69,6 +71,7 @@ class Parallel:
         else:
             self.context = multiprocessing.get_context("forkserver")
             self.context.set_forkserver_preload([WORKER])
+            _start_server()
         self.waiting: list[Job] = []
         self.running: list[Running] = []
         self.tries: Counter[str] = Counter()
@@ -176,6 +179,23 @@ class Parallel:
             if one.process.is_alive():
                 one.process.kill()
                 one.process.join()
+
+
+def _start_server() -> None:
+    """Start the process that the others are forked from, with the modules that this one has.
+
+    It would look for them in the working directory first, where another copy of noisybench may lie.
+    """
+    ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    before = {name: os.environ.pop(name, None) for name in ours}
+    os.environ |= ours
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _work(*arguments: object) -> None:

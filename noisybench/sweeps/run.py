@@ -80,7 +80,10 @@ def run(
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.resume import Resume
 
-    name = store.begin(config, _provenance(device, data.corruption.sha256))
+    name = store.begin(config, _provenance(device, data.corruption.sha256), again=force)
+    if not name:
+        # Another process has made it meanwhile.
+        return store.attempts(config.identity)[0]
     display.start(config)
     try:
         stage = first_stage(config)

@@ -93,4 +93,7 @@ def sweep(
 
 def forced(job: Job, store: Store) -> bool:
     """Whether to train a job's run if it is there: another process may have made what was missing."""
-    return job.again or (job.for_estimate and store.estimate(job.config.identity) is None)
+    identity = job.config.identity
+    return job.again or (
+        job.for_estimate and store.completed(identity) is not None and store.estimate(identity) is None
+    )
