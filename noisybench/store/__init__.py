@@ -260,8 +260,7 @@ class Store:
         return self.path.with_name(f"{self.path.name}-runs") / run
 
     def _events(self, table: str, run: str) -> list[Row]:
-        rows = self.details(table, run)
-        return [{name: value for name, value in row.items() if name != "run"} for row in rows]
+        return [{name: row[name] for name in row if name != "run"} for row in self.details(table, run)]
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
         return list(self.db.query(sql, list(values)))
