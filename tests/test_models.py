@@ -41,7 +41,7 @@ def test_width_is_a_hyper_parameter() -> None:
 
 
 def test_six_convolutions_are_those_of_wang_et_al() -> None:
-    model = SixConvolutions((32, 32, 3), 10)
+    model = SixConvolutions((32, 32, 3), 10, 64)
     convolutions = [m.out_channels for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
     assert convolutions == [64, 64, 128, 128, 196, 196]
     assert (model.features.in_features, model.features.out_features) == (196 * 4 * 4, 256)
