@@ -79,7 +79,7 @@ def test_a_note_says_whose_pruning_came_to_nothing() -> None:
 
 def test_a_note_says_what_was_trained_again() -> None:
     again = {**run(0.5, seed=1), "id": "abc-2", "attempt": 2}
-    assert table(run(0.5), again).notes == ["Trained more than once, with --force: abc-2."]
+    assert table(run(0.5), again).notes == ["Trained more than once: abc-2."]
 
 
 def test_a_mean_over_fewer_seeds_does_not_compete_for_best() -> None:
