@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import torch
@@ -29,11 +30,17 @@ def killed_once(config: Config, path: Path, after: float) -> bool:
     """Train in a child and kill it; whether it was still alive then."""
     child = os.fork()
     if not child:
-        run(config, Store.open(path), torch.device("cpu"), Display())
-        os._exit(0)
+        try:
+            run(config, Store.open(path), torch.device("cpu"), Display())
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
     deadline = time.monotonic() + after
     while time.monotonic() < deadline:
-        if os.waitpid(child, os.WNOHANG) != (0, 0):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            assert status == 0, f"{config} failed"
             return False
         time.sleep(0.005)
     os.kill(child, signal.SIGKILL)

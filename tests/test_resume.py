@@ -22,7 +22,7 @@ from noisybench.training.resume import COST, FILE, Resume
 CPU = torch.device("cpu")
 SHORT = {"train_size": 300, "epochs": 6, "lr": 0.1}
 CASES: list[dict[str, Any]] = [
-    {**SHORT, "loss": "trunc-lq(q=0, k=0.12)", "prune_from": 2, "prune_every": 1, "augment": "flip-crop"},
+    {**SHORT, "loss": "trunc-lq(q=0, k=0.09)", "prune_from": 2, "prune_every": 1, "augment": "flip-crop"},
     {**SHORT, "loss": "cce", "model": "resnet8(width=8)", "augment": "flip-crop"},
     {**SHORT, "loss": "wang2018(neighbours=10)", "model": "mlp", "prune_from": 2, "lr": 0.001},
     {**SHORT, "loss": "lq", "optimiser": "adam", "lr": 0.001},

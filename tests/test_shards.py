@@ -112,22 +112,23 @@ def test_a_shard_is_what_is_left_by_where_and_seeds_in_a_store_of_its_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NOISYBENCH_DB")
-    shown = [
-        succeed("sweep", "demo", "--where", "loss=lq", "--seeds", 2, "--shard", f"{number}/3", "--dry-run")
-        for number in (1, 2, 3)
+    results = [
+        noisybench("sweep", "demo", "--where", "loss=lq", "--seeds", 2, "--shard", f"{part}/3", "--dry-run")
+        for part in (1, 2, 3)
     ]
+    shown = [result.stdout for result in results]
     # Two rates and two seeds: four runs on three machines.
     lines = [line.partition(":")[0] for text in shown for line in text.splitlines() if "lq(q=0.7)" in line]
     assert sorted(lines) == [
         f"digits uniform {rate} lq(q=0.7) seed {seed}" for rate in (0.4, 0.6) for seed in (0, 1)
     ]
-    assert sorted(path.name for path in tmp_path.glob("*.db")) == [
-        f"noisybench.{n}-of-3.db" for n in (1, 2, 3)
-    ]
-    succeed("sweep", "demo", "--shard", "1/3", "--dry-run", "--db", "mine.db")
+    for part, result in enumerate(results, 1):
+        assert f"in noisybench.{part}-of-3.db." in result.stderr
+    assert not list(tmp_path.glob("*.db")), "a dry run leaves no file"
+    mine = noisybench("sweep", "demo", "--shard", "1/3", "--dry-run", "--db", "mine.db")
     monkeypatch.setenv("NOISYBENCH_DB", "ours.db")
-    succeed("sweep", "demo", "--shard", "2/7", "--dry-run")
-    assert Path("mine.db").exists() and Path("ours.db").exists() and not Path("noisybench.2-of-7.db").exists()
+    ours = noisybench("sweep", "demo", "--shard", "2/7", "--dry-run")
+    assert "in mine.db." in mine.stderr and "in ours.db." in ours.stderr
 
 
 def test_a_part_without_runs_is_no_error(tmp_path: Path) -> None:
