@@ -2,46 +2,95 @@
 
 import argparse
 import json
-import os
-import platform
+import statistics
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.hardware import hardware
 from benchmarks.timing import Row
 
-NAMES = ("answers",)
+HERE = Path(__file__).parent
+NAMES = sorted({module.name for module in iter_modules([str(HERE)])} - {"__main__", "hardware", "timing"})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", default=NAMES, help=f"of {', '.join(NAMES)}")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--markdown", action="store_true", help="print tables as RESULTS.md has them")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if a value is not even half as good as its goal"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
-    measured = {name: import_module(f"benchmarks.{name}").measure() for name in arguments.names}
+    if not arguments.json:
+        print(hardware())
+    measured: dict[str, list[Row]] = {}
+    for name in arguments.names:
+        measured[name] = import_module(f"benchmarks.{name}").measure()
+        if arguments.markdown:
+            print(f"\n`python -m benchmarks {name}`\n\n{markdown(measured[name])}", flush=True)
+        elif not arguments.json:
+            console = Console(width=None if sys.stdout.isatty() else 140)
+            console.print(table(name, measured[name]))
     if arguments.json:
-        rows = {name: [asdict(row) for row in rows] for name, rows in measured.items()}
-        print(json.dumps({"hardware": hardware(), "seconds": rows}, indent=2))
-        return
-    print(hardware())
-    for name, rows in measured.items():
-        Console().print(table(name, rows))
+        rows = {name: [asdict(row) | {"value": row.value} for row in rows] for name, rows in measured.items()}
+        print(json.dumps({"hardware": hardware(), "benchmarks": rows}, indent=2))
+    far = [
+        row
+        for rows in measured.values()
+        for row in rows
+        if row.goal is not None and not row.goal.met(row.value, slack=2)
+    ]
+    for row in far if arguments.check else []:
+        print(f"{row.what}: {row.kind} {row.value:.3g}, far from its goal ({row.goal})", file=sys.stderr)
+    sys.exit(1 if far and arguments.check else 0)
 
 
-def hardware() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+HEADER = ("what", "ours", "alternative", "of it", "value", "goal")
 
 
-def table(name: str, rows: list[Row]) -> Table:
-    result = Table("what", "median s", "spread s", "goal s", title=name)
+def cells(row: Row) -> tuple[str, ...]:
+    value = f"{row.value:.3g}" if row.value < 1000 else f"{row.value:,.0f}"
+    spread = f"{min(row.values):.3g} to {max(row.values):.3g}"
+    return (
+        row.what,
+        time_of(row.ours, row),
+        row.alternative,
+        "" if row.other is None else time_of(row.other, row),
+        f"{row.kind} {value} ({spread})",
+        "" if row.goal is None else f"{row.goal}{'' if row.goal.met(row.value) else ' (missed)'}",
+    )
+
+
+def time_of(seconds: Sequence[float], row: Row) -> str:
+    """The median time, and what that makes a second."""
+    median = statistics.median(seconds)
+    scale, unit = next(
+        pair for pair in ((1, "s"), (1e3, "ms"), (1e6, "µs")) if median * pair[0] >= 1 or pair[1] == "µs"
+    )
+    rate = f", {row.count / median:,.0f} {row.unit}/s" if row.count else ""
+    return f"{median * scale:.3g} {unit}{rate}"
+
+
+def table(name: str, rows: Sequence[Row]) -> Table:
+    result = Table(*HEADER, title=name)
     for row in rows:
-        goal = "" if row.goal is None else f"< {row.goal:g}"
-        result.add_row(row.what, f"{row.median:.3f}", f"{row.spread:.3f}", goal)
+        result.add_row(*cells(row))
     return result
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    lines = [HEADER, ("---", "---:", "---", "---:", "---", "---"), *(cells(row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

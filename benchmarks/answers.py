@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.timing import Row, alternate, row
+from benchmarks.timing import Goal, Row, alternate
 from noisybench.config import Config, Provenance, Result
 from noisybench.store import Store
 
@@ -34,7 +34,8 @@ def measure() -> list[Row]:
             },
             REPEATS,
         )
-    return [row(name, times, GOALS.get(name)) for name, times in seconds.items()]
+    goals = {name: Goal("seconds", value) for name, value in GOALS.items()}
+    return [Row(name, times, goal=goals.get(name), kind="seconds") for name, times in seconds.items()]
 
 
 def python(code: str, *arguments: str) -> Callable[[], object]:
