@@ -17,7 +17,9 @@ from benchmarks.hardware import hardware
 from benchmarks.timing import Row
 
 HERE = Path(__file__).parent
-NAMES = sorted({module.name for module in iter_modules([str(HERE)])} - {"__main__", "hardware", "timing"})
+NAMES = sorted(
+    {module.name for module in iter_modules([str(HERE)])} - {"__main__", "data", "hardware", "timing"}
+)
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from noisybench.batches import PADDING, Images, epoch_steps, pixel_mean
@@ -41,6 +42,15 @@ def test_augmentation_equals_flip_pad_crop_of_each_image() -> None:
         # A flip followed by a crop at dx sees the source mirrored: columns run the other way.
         x = 2 * PADDING - dx if flip else dx
         torch.testing.assert_close(got, padded[:, dy : dy + 7, x : x + 5])
+
+
+@pytest.mark.parametrize(("channels", "padding"), [(1, PADDING), (3, PADDING), (3, 0)])
+def test_an_accelerator_makes_the_same_batches(channels: int, padding: int) -> None:
+    """By another way than the CPU, which the CPU can go too."""
+    images = random_images(channels=channels)
+    source = Images(images, pixel_mean(images), CPU, padding)
+    (step,) = epoch_steps(np.arange(20), 20, augment=padding > 0, seed=3, epoch=2, device=CPU)
+    assert torch.equal(source._on_accelerator(step), source._on_cpu(step))
 
 
 def test_every_shift_and_flip_occurs() -> None:
