@@ -18,7 +18,8 @@ from benchmarks.timing import Row
 
 HERE = Path(__file__).parent
 NAMES = sorted(
-    {module.name for module in iter_modules([str(HERE)])} - {"__main__", "data", "hardware", "timing"}
+    {module.name for module in iter_modules([str(HERE)])}
+    - {"__main__", "agreement", "data", "hardware", "timing", "usual"}
 )
 
 

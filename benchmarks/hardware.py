@@ -5,6 +5,10 @@ import platform
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def hardware() -> str:
@@ -34,3 +38,11 @@ def processor() -> str:
         lines = info.read_text().splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def synchronise(device: "torch.device") -> None:
+    """Wait until the device has done what it was given."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

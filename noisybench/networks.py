@@ -10,6 +10,14 @@ def _conv3x3(c_in: int, c_out: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)
 
 
+class Output(nn.Linear):
+    """A layer of logits: in float32 under autocast too, where those of two classes would often be equal."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
+
+
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut, projected where the shape changes (He et al. 2016)."""
 
@@ -49,7 +57,7 @@ class ResNet(nn.Module):
                 stages.append(BasicBlock(c_in, c_out, stride=2 if stage and not block else 1))
                 c_in = c_out
         self.stages = nn.Sequential(*stages)
-        self.output = nn.Linear(c_in, classes)
+        self.output = Output(c_in, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -77,7 +85,7 @@ class SixConvolutions(nn.Module):
             layers.append(nn.MaxPool2d(2))
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         self.features = nn.Linear(c_in * (height // 8) * (width // 8), 256)
-        self.output = nn.Linear(256, classes)
+        self.output = Output(256, classes)
 
     def embed(self, x: Tensor) -> Tensor:
         """The features, (n, 256), before their ReLU."""
@@ -98,7 +106,7 @@ class Perceptron(nn.Sequential):
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
-            nn.Linear(hidden, classes),
+            Output(hidden, classes),
         )
 
     @property
@@ -125,7 +133,7 @@ class TwoHeads(nn.Module):
     def __init__(self, network: SixConvolutions | Perceptron) -> None:
         super().__init__()
         self.network = network
-        self.second = nn.Linear(network.output.in_features, network.output.out_features)
+        self.second = Output(network.output.in_features, network.output.out_features)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Quiet
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Precision, Quiet
 from noisybench.cli.console import print_json, say, tell, warn
 from noisybench.cli.options import config_options
 from noisybench.errors import RunFailed
@@ -29,6 +29,7 @@ def train(
     ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
+    precision: Precision = "auto",
     force: Force = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -65,7 +66,7 @@ def train(
     for job in jobs:
         try:
             with progress(quiet=quiet) as display:
-                run(job.config, store, chosen, display, inputs, forced(job, store))
+                run(job.config, store, chosen, display, inputs, forced(job, store), precision)
         except RunFailed:
             if as_json:
                 print_json(summary(store.attempts(job.config.identity)[0]))

@@ -64,10 +64,11 @@ def run(
     display: Display,
     inputs: Inputs = Inputs(),  # noqa: B008  (frozen)
     force: bool = False,
+    precision: str = "auto",
 ) -> Row:
     """Carry out a run, unless the store has it completed already, and return its row.
 
-    A run that was killed goes on where it last wrote its state.
+    A run that was killed goes on where it last wrote its state.  precision: of `device.PRECISIONS`.
     `force` trains it again, as a further attempt that counts from its completion on.  However the
     run ends, the store says so.
     """
@@ -78,9 +79,12 @@ def run(
 
     from noisybench.training import training_class
     from noisybench.training.checkpoints import Checkpoint
+    from noisybench.training.device import choose_precision, set_up
     from noisybench.training.resume import Resume
 
-    name = store.begin(config, _provenance(device, data.corruption.sha256), again=force)
+    precision = choose_precision(precision, device)
+    set_up(device, precision)
+    name = store.begin(config, _provenance(device, precision, data.corruption.sha256), again=force)
     if not name:
         # Another process has made it meanwhile.
         return store.attempts(config.identity)[0]
@@ -89,8 +93,10 @@ def run(
         stage = first_stage(config)
         estimate = None if stage is None else _estimated(stage, store)
         transition = data.corruption.transition if estimate is None else np.array(estimate.matrix)
-        training = training_class(config.loss)(config, data.dataset, data.split, transition, device)
-        resume = Resume(store.folder(name), config.identity)
+        training = training_class(config.loss)(
+            config, data.dataset, data.split, transition, device, precision
+        )
+        resume = Resume(store.folder(name), config.identity, precision)
         _resume(training, resume, store, name)
         display.resume(training.epochs)
         for event in training.run(lambda epoch: resume.offer(training, epoch)):
@@ -152,14 +158,14 @@ def _end(store: Store, name: str, display: Display, error: BaseException) -> Non
         store.end(name, status, reason)
 
 
-def _provenance(device: "torch.device", labels: str) -> Provenance:
+def _provenance(device: "torch.device", precision: str, labels: str) -> Provenance:
     import torch
 
-    from noisybench.training.device import device_label, precision
+    from noisybench.training.device import device_label
 
     return Provenance(
         device=device_label(device),
-        precision=precision(device),
+        precision=precision,
         noisybench=noisybench.__version__,
         torch=torch.__version__,
         commit=_commit(),

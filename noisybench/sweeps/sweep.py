@@ -63,7 +63,7 @@ def plan(configs: Iterable[Config], store: Store, force: bool = False) -> list[J
 
 
 def sweep(
-    jobs: Iterable[Job], store: Store, device: "torch.device", display: Display
+    jobs: Iterable[Job], store: Store, device: "torch.device", display: Display, precision: str = "auto"
 ) -> tuple[list[Row], int]:
     """Carry out the jobs; return the rows of the runs that failed, and how many were left out.
 
@@ -80,7 +80,7 @@ def sweep(
             left += 1
             continue
         try:
-            run(config, store, device, display, force=forced(job, store))
+            run(config, store, device, display, force=forced(job, store), precision=precision)
         except RunFailed:
             failed.append(store.attempts(config.identity)[0])
         except RunBusy:

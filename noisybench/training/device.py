@@ -5,6 +5,7 @@ import torch
 from noisybench.errors import InvalidValue
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def choose_device(name: str) -> torch.device:
@@ -36,6 +37,31 @@ def device_label(device: torch.device) -> str:
     return f"{device} ({torch.get_num_threads()} threads)"
 
 
-def precision(device: torch.device) -> str:
-    """What float32 means in convolutions: NVIDIA's tensor cores may round it to "tf32"."""
-    return "tf32" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else "fp32"
+def choose_precision(name: str, device: torch.device) -> str:
+    """What networks compute in on a device, "fp32" or "bf16".  Raises InvalidValue.
+
+    "auto" is bf16 where the hardware has it natively.  Parameters, batch norm's statistics, logits and
+    losses are float32 in any case.
+    """
+    if name not in PRECISIONS:
+        raise InvalidValue(f"precision is '{name}', but must be one of {', '.join(PRECISIONS)}.")
+    if name == "auto":
+        return "bf16" if _has_bfloat16(device) else "fp32"
+    return name
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False
+
+
+def set_up(device: torch.device, precision: str) -> None:
+    """Have torch compute on a device as the precision says: fp32 is not rounded to TF32 by tensor cores."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+        # Shapes stay the same through a run, so that a search for the fastest convolution pays.
+        torch.backends.cudnn.benchmark = True

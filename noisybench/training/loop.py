@@ -88,6 +88,7 @@ class Training:
     """One run in progress.
 
     transition: the transition matrix of the noise, (classes, classes), for losses that ask for it.
+    precision: what the network computes in, "fp32" or "bf16".
     After `run`, `best.state` holds the network of the best validation epoch and `mean` what was
     subtracted from its images; `lowest`, of a loss that is the first stage of another, that of the
     lowest validation loss.
@@ -100,8 +101,9 @@ class Training:
         split: Split,
         transition: NDArray[np.float64],
         device: torch.device,
+        precision: str = "fp32",
     ) -> None:
-        self.config, self.device = config, device
+        self.config, self.device, self.precision = config, device, precision
         self.augment = config.augment == "flip-crop"
         train_images = torch.from_numpy(dataset.train_images[split.train])
         self.mean = self.pixel_mean(train_images)
@@ -198,7 +200,7 @@ class Training:
         ):
             self._step(step, sums)
         train_loss, softmax_correct, softmax_wrong = sums.means()
-        val_logits = predict(self.model, self.val_images)
+        val_logits = self._predict(self.val_images)
         val_loss, val_accuracy = loss_and_accuracy(val_logits, self.val_given, self.loss)
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise RunFailed(
@@ -211,7 +213,7 @@ class Training:
             val_loss=val_loss,
             val_accuracy=val_accuracy,
             clean_val_accuracy=self._clean_accuracy(val_logits),
-            test_accuracy=accuracy(predict(self.model, self.test_images), self.test_labels),
+            test_accuracy=accuracy(self._predict(self.test_images), self.test_labels),
             lr=lr,
             n_kept=self.n_kept,
             softmax_correct=softmax_correct,
@@ -219,13 +221,22 @@ class Training:
             seconds=time.perf_counter() - start,
         )
 
+    def autocast(self) -> torch.autocast:
+        """In this context the network computes in the precision of the run."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _predict(self, images: Images, state: dict[str, Tensor] | None = None) -> Tensor:
+        with self.autocast():
+            return predict(self.model, images, state)
+
     def _clean_accuracy(self, val_logits: Tensor) -> float | None:
         own = self.val_true != FOREIGN
         return accuracy(val_logits[own], self.val_true[own]) if own.any() else None
 
     def _step(self, step: Step, sums: Sums) -> None:
         given = self.given[step.rows]
-        logits = self.model(self.train_images.augmented(step))
+        with self.autocast():
+            logits = self.model(self.train_images.augmented(step))
         losses = self.loss(logits, given)
         self.optimiser.zero_grad(set_to_none=True)
         losses.mean().backward()  # type: ignore[no-untyped-call]
@@ -236,7 +247,7 @@ class Training:
         """Choose the samples anew by the best network so far; the one in training is not touched."""
         threshold = self.threshold
         assert threshold is not None, "only a loss with a threshold has a schedule"
-        logits = predict(self.model, self.train_images, self.best.state)
+        logits = self._predict(self.train_images, self.best.state)
         keep = kept(logits, self.given, threshold)
         self.kept_rows = np.flatnonzero(keep.cpu().numpy())
         if len(self.kept_rows) < 2:
@@ -251,7 +262,7 @@ class Training:
         stage of another; else None."""
         if self.lowest is None:
             return None
-        softmax = predict(self.model, self.train_images, self.lowest.state).double().softmax(dim=1)
+        softmax = self._predict(self.train_images, self.lowest.state).double().softmax(dim=1)
         return estimate_transition(softmax.cpu().numpy())
 
     def result(self) -> Result:

@@ -25,13 +25,13 @@ COST = 0.02
 class Resume:
     """The file of one run.
 
-    folder: where it lies; identity: of the run's Config.  With `always`, the state is written after each
-    epoch, whatever it costs.
+    folder: where it lies; identity: of the run's Config; precision: what it computes in.  With `always`,
+    the state is written after each epoch, whatever it costs.
     """
 
-    def __init__(self, folder: Path, identity: str, always: bool = False) -> None:
+    def __init__(self, folder: Path, identity: str, precision: str, always: bool = False) -> None:
         self.path = folder / FILE
-        self.key = {"identity": identity, "noisybench": noisybench.__version__}
+        self.key = {"identity": identity, "precision": precision, "noisybench": noisybench.__version__}
         self.always = always
         self.written = time.perf_counter()
         self.cost = 0.0
@@ -63,7 +63,7 @@ class Resume:
 
     def read(self) -> dict[str, Any] | None:
         """The state in the file, with its `epoch`; None if there is none to go on from: the file is missing,
-        damaged, or of another version of noisybench."""
+        damaged, or of another precision or version of noisybench."""
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
             return state if {name: state[name] for name in self.key} == self.key else None

@@ -76,7 +76,8 @@ class IterativeTraining(Training):
 
     def _step(self, step: Step, sums: Sums) -> None:
         given, clean = self.given[step.rows], self.clean[step.rows]
-        features, first, second = self.model.both(self.train_images.augmented(step))
+        with self.autocast():
+            features, first, second = self.model.both(self.train_images.augmented(step))
         losses = cce(first, given)
         loss = (
             _mean(losses, clean)
@@ -111,7 +112,8 @@ class IterativeTraining(Training):
         self.model.eval()
         images = self.train_images
         batches = (images.plain(start, start + BATCH) for start in range(0, len(images), BATCH))
-        return torch.cat([self.model.network.embed(batch) for batch in batches]).cpu().double().numpy()
+        with self.autocast():
+            return torch.cat([self.model.network.embed(batch) for batch in batches]).cpu().double().numpy()
 
 
 def contrastive(features: Tensor, given: Tensor, clean: Tensor) -> Tensor:
