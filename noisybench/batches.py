@@ -58,16 +58,21 @@ class Images:
         """Images start to stop, unaugmented."""
         p, (height, width, _) = self.padding, self.shape
         inside = self.images[start:stop, p : p + height, p : p + width]
-        return inside.float().div_(255).sub_(self.mean).permute(0, 3, 1, 2)
+        return self._scaled(inside, self.mean)
 
     def augmented(self, step: "Step") -> Tensor:
         """The images of a training step, shifted and flipped as it says; without padding, as they are."""
+        if not self.padding:
+            return self._scaled(self.images[step.rows], self.mean)
         down, right = step.shift.unbind(1)
         pixels = self._on_cpu(step) if self.device.type == "cpu" else self._on_accelerator(step)
         shifts = 2 * self.padding + 1
         mean = self.means.index_select(0, (step.flip * shifts + down) * shifts + right)
-        batch = pixels.float().div_(255).sub_(mean.view(pixels.shape))
-        return batch.permute(0, 3, 1, 2)
+        return self._scaled(pixels, mean.view(pixels.shape))
+
+    @staticmethod
+    def _scaled(pixels: Tensor, mean: Tensor) -> Tensor:
+        return pixels.float().div_(255).sub_(mean).permute(0, 3, 1, 2)
 
     def _on_cpu(self, step: "Step") -> Tensor:
         # NumPy copies a window row by row, torch pixel by pixel: ten times as slow.
