@@ -70,9 +70,11 @@ class Cluster(Several):
         import ray
 
         self.ray = ray
-        self.device, self.cpus = device, needs.cpus
-        some = 1.0 if device != "cpu" and ray.cluster_resources().get("GPU") else 0.0
-        self.gpus = some if needs.gpus is None else needs.gpus
+        there = ray.cluster_resources().get("GPU", 0) > 0
+        self.cpus = needs.cpus
+        self.gpus = float(there and device != "cpu") if needs.gpus is None else needs.gpus
+        # A run without a share of a GPU must not take one that others share.
+        self.device = "cpu" if there and device == "auto" and not self.gpus else device
         self.out: dict[Any, Out] = {}
         self.data: dict[str, tuple[Shipment, Any]] = {}
         self.cleaned: list[Any] = []

@@ -13,6 +13,10 @@ from noisybench.errors import InvalidValue
 
 SECONDS = 10  # to wait for somebody to answer at an address
 
+# How HTTP/2 begins, which Ray's servers speak (RFC 9113, 3.4): a server answers with its own settings.
+SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
+
 
 @contextmanager
 def connected(address: str | None) -> Iterator[bool]:
@@ -54,7 +58,7 @@ def connected(address: str | None) -> Iterator[bool]:
 
 
 def _knock(address: str) -> None:
-    """Raise InvalidValue if nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    """Raise InvalidValue if no server of Ray's kind listens at HOST:PORT; Ray would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         if address not in ("local", "auto"):
@@ -63,7 +67,11 @@ def _knock(address: str) -> None:
             )
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                connection.sendall(HELLO)
+                if connection.recv(len(SETTINGS))[3:4] != SETTINGS[3:4]:
+                    raise OSError("who listens there is not Ray")
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidValue(f"No Ray cluster answers at {address}: {reason}.") from None
