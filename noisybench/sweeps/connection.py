@@ -39,6 +39,9 @@ def connected(address: str | None) -> Iterator[bool]:
     _knock(address)
     on_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        # A paragraph on each lost worker, which nothing public turns off; our displays say it in a line.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
         ray.init(address=address, **quiet)
     except Exception as error:  # Ray raises errors of many kinds here
