@@ -1,5 +1,6 @@
 """`noisybench sweep`: all runs of an experiment."""
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,15 @@ from noisybench.sweeps.grid import load, packaged
 if TYPE_CHECKING:
     from noisybench.config import Config
     from noisybench.store import Row, Store
+    from noisybench.sweeps.cluster import Needs
     from noisybench.sweeps.sweep import Job
+
+
+class Executor(Enum):
+    """Where the runs of a sweep are carried out."""
+
+    local = "local"
+    ray = "ray"
 
 
 def shard_database(shard: object) -> Path:
@@ -63,7 +72,38 @@ def sweep(
     retries: Annotated[
         int | None,
         typer.Option(
-            min=0, help="With --jobs: how often a run that failed is tried again.", show_default=False
+            min=0,
+            help="With --jobs or --executor ray: how often a run that failed is tried again.",
+            show_default=False,
+        ),
+    ] = None,
+    executor: Annotated[
+        Executor,
+        typer.Option(
+            help="Where the runs are carried out: on this machine, or on a Ray cluster (noisybench[ray])."
+        ),
+    ] = Executor.local,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="With --executor ray: the head of the cluster, or auto for the one that this machine belongs"
+            " to. Without it, RAY_ADDRESS, or else a Ray of this machine alone.",
+            show_default=False,
+        ),
+    ] = None,
+    cpus_per_run: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --executor ray: CPUs, and so threads, of a run [1].", show_default=False
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="With --executor ray: GPUs of a run, such as 0.25 [1 where the cluster has GPUs].",
+            show_default=False,
         ),
     ] = None,
     db: Database = DATABASE,
@@ -75,12 +115,25 @@ def sweep(
 
     A run of forward-that needs the cce run beside it: where the store lacks that, it is made first.
     """
-    if retries and jobs_at_once is None:
+    on_ray = executor is Executor.ray
+    if retries and jobs_at_once is None and not on_ray:
         raise InvalidValue("--retries is that of --jobs: give --jobs 1 too.")
+    if on_ray and jobs_at_once is not None:
+        raise InvalidValue(
+            "--jobs is not for --executor ray: --cpus-per-run and --gpus-per-run say it there."
+        )
+    for option, value in (
+        ("--address", address),
+        ("--cpus-per-run", cpus_per_run),
+        ("--gpus-per-run", gpus_per_run),
+    ):
+        if value is not None and not on_ray:
+            raise InvalidValue(f"{option} is that of --executor ray.")
     experiment = load(name)
 
     from noisybench.cli.report import print_table
-    from noisybench.store import Store
+    from noisybench.store import Row, Store
+    from noisybench.sweeps.cluster import Needs
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, prepared, with_seeds
 
@@ -106,7 +159,13 @@ def sweep(
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
-    failed, left = _carry_out(jobs, store, device, quiet, jobs_at_once, retries or 0) if jobs else ([], 0)
+    failed: list[Row] = []
+    left = 0
+    if jobs and on_ray:
+        needs = Needs(cpus_per_run or 1, gpus_per_run)
+        failed, left = _carry_out_on_ray(jobs, store, device, quiet, address, needs, retries or 0)
+    elif jobs:
+        failed, left = _carry_out(jobs, store, device, quiet, jobs_at_once, retries or 0)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
@@ -178,3 +237,30 @@ def _carry_out(
         if at_once is None:
             return carry_out(jobs, store, choose_device(device), display)
         return Parallel(store, several(device), at_once, display, retries).sweep(jobs)
+
+
+def _carry_out_on_ray(
+    jobs: list["Job"],
+    store: "Store",
+    device: str,
+    quiet: bool,
+    address: str | None,
+    needs: "Needs",
+    retries: int,
+) -> tuple[list["Row"], int]:
+    """As `_carry_out`, on a Ray cluster."""
+    from noisybench.cli.progress import progress
+    from noisybench.sweeps.cluster import Cluster
+    from noisybench.sweeps.connection import connected
+
+    with connected(address) as cluster_is_ours:
+        with progress(len(jobs), quiet) as display:
+            cluster = Cluster(store, device, needs, display, retries)
+            if lack := cluster.lacks():
+                if cluster_is_ours:
+                    raise InvalidValue(lack)
+                warn(f"{lack} The runs wait for one that has.")
+            failed, left = cluster.sweep(jobs)
+    for one in cluster.contradictions:
+        warn(f"{one.config}: {one.first} and {one.second} contradict each other: {one.differs}.")
+    return failed, left

@@ -15,7 +15,7 @@ An attempt keeps its id unless another at the same config has it.
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,11 +55,12 @@ class Plan:
         return [copy.run for copy in self.copies if copy.new]
 
 
-def merge(paths: Sequence[Path], into: Path) -> Plan:
+def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Plan:
     """Bring all runs of the stores `paths`, with their networks, into the store `into`; say what was done.
 
     The sources are only read.  A merge that fails or is killed leaves the target as it was, and a
-    second one adds nothing.  Raises StoreError.
+    second one adds nothing.  claims: the ids of runs of the target that were begun there only so that
+    nobody else makes what is now brought; they give way to it.  Raises StoreError.
     """
     for path in paths:
         if path.resolve() == into.resolve() or (into.exists() and path.exists() and path.samefile(into)):
@@ -69,14 +70,14 @@ def merge(paths: Sequence[Path], into: Path) -> Plan:
     # What looks as if it were being trained is a copy, which nobody trains.
     offered = [attempt.at_rest() for attempt in offered]
     target = Store.open(into)
-    plan = make_plan(target, offered)
+    plan = make_plan(target, offered, claims)
     stage = target.folder(f".merge-{os.getpid()}")
     try:
         # Networks may be large, and nobody else can write during a transaction: they are copied before.
         staged = _stage(plan, target, stage)
         with target._transaction():
             target.db.conn.execute("BEGIN IMMEDIATE")
-            if make_plan(target, offered) != plan:
+            if make_plan(target, offered, claims) != plan:
                 raise StoreError(f"{into} was changed by another process meanwhile. Merge again.")
             _write(plan, target)
             for run in {*plan.dropped, *staged}:
@@ -90,7 +91,7 @@ def merge(paths: Sequence[Path], into: Path) -> Plan:
     return plan
 
 
-def make_plan(target: Store, offered: Iterable[Attempt]) -> Plan:
+def make_plan(target: Store, offered: Iterable[Attempt], claims: Collection[str] = ()) -> Plan:
     """What is to be done for the target to have what is offered, and nothing twice."""
     by_identity: defaultdict[str, list[Attempt]] = defaultdict(list)
     for attempt in offered:
@@ -103,10 +104,12 @@ def make_plan(target: Store, offered: Iterable[Attempt]) -> Plan:
     left_out = 0
     found: list[Contradiction] = []
     for identity in sorted(by_identity):
-        own = present[identity]
+        own = [attempt for attempt in present[identity] if attempt.id not in claims]
         # Of two copies of one run, as merged stores have them, the one with the lower number comes last.
         others = sorted(by_identity[identity], key=lambda attempt: (attempt.age, -attempt.number))
         kept, gone = _kept(own, others)
+        if any(attempt.content in {one.content for one in kept} for attempt in others):
+            gone += [attempt for attempt in present[identity] if attempt.id in claims]
         dropped += [attempt.id for attempt in gone]
         runs = _named(kept)
         by_content = {attempt.content: attempt for attempt in sorted(kept, key=lambda one: one.age)}

@@ -18,9 +18,10 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from noisybench.config import Config, first_stage
+from noisybench.config import Config
 from noisybench.store import Row, Store
 from noisybench.sweeps.display import Display
+from noisybench.sweeps.several import Several
 from noisybench.sweeps.sweep import Job
 
 WORKER = "noisybench.sweeps.worker"
@@ -53,7 +54,7 @@ class Running:
             self.silent = True
 
 
-class Parallel:
+class Parallel(Several):
     """A sweep with several jobs at a time.
 
     devices: where the runs are carried out, in turn.  threads: of each process on the CPU.  retries: how
@@ -63,7 +64,8 @@ class Parallel:
     def __init__(
         self, store: Store, devices: Sequence[str], n: int, display: Display, retries: int = 0
     ) -> None:
-        self.store, self.devices, self.n, self.display, self.retries = store, devices, n, display, retries
+        super().__init__(store, display, retries)
+        self.devices, self.n = devices, n
         self.threads = max(1, len(os.sched_getaffinity(0)) // n) if hasattr(os, "sched_getaffinity") else 1
         self.context: SpawnContext | ForkServerContext
         if os.name == "nt":
@@ -72,13 +74,7 @@ class Parallel:
             self.context = multiprocessing.get_context("forkserver")
             self.context.set_forkserver_preload([WORKER])
             _start_server()
-        self.waiting: list[Job] = []
         self.running: list[Running] = []
-        self.tries: Counter[str] = Counter()
-        self.displays: dict[str, Display] = {}
-        self.failed: list[Row] = []
-        self.left = 0
-        self.busy: set[str] = set()
 
     def sweep(self, jobs: Sequence[Job]) -> tuple[list[Row], int]:
         """Carry out the jobs; return the rows of the runs that failed, and how many were left out, as
@@ -95,21 +91,11 @@ class Parallel:
 
     def _start(self, folder: Path) -> None:
         """Fill the free places with jobs that need not wait for another."""
-        for job in list(self.waiting):
-            if len(self.running) == self.n:
+        while len(self.running) < self.n:
+            job = self._next(one.job for one in self.running)
+            if job is None:
                 return
-            stage = first_stage(job.config)
-            if stage is not None and self.store.estimate(stage.identity) is None:
-                if stage.identity in self.busy:
-                    self.waiting.remove(job)
-                    self.left += 1
-                if stage.identity in self.busy | self._unfinished():
-                    continue
-            self.waiting.remove(job)
             self._launch(job, folder)
-
-    def _unfinished(self) -> set[str]:
-        return {job.config.identity for job in [*self.waiting, *(one.job for one in self.running)]}
 
     def _launch(self, job: Job, folder: Path) -> None:
         identity = job.config.identity
@@ -121,10 +107,7 @@ class Parallel:
         process = self.context.Process(target=_work, args=arguments, daemon=True)
         process.start()
         sender.close()
-        self.tries[identity] += 1
-        if identity not in self.displays:
-            self.displays[identity] = self.display.job()
-        self.running.append(Running(job, process, receiver, self.displays[identity], output, device))
+        self.running.append(Running(job, process, receiver, self._begun(job), output, device))
 
     def _attend(self) -> None:
         """Wait until a run tells something or ends."""
@@ -144,15 +127,9 @@ class Parallel:
         if code == 0:
             return
         if code == BUSY:
-            self.busy.add(config.identity)
-            self.left += 1
-            one.display.end()
+            self._leave(one.job, one.display)
             return
-        row = self._row(config, one)
-        if self.tries[config.identity] <= self.retries:
-            self.waiting.insert(0, one.job)
-        else:
-            self.failed.append(row)
+        self._fail(one.job, self._row(config, one))
 
     def _row(self, config: Config, one: Running) -> Row:
         """The row of a run that failed; the reason is told there if the run itself no longer could."""
