@@ -163,7 +163,7 @@ def _start_server() -> None:
 
     It would look for them in the working directory first, where another copy of noisybench may lie.
     """
-    ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     before = {name: os.environ.pop(name, None) for name in ours}
     os.environ |= ours
     try:
