@@ -7,7 +7,7 @@ import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet, Where
 from noisybench.cli.console import complain, say, tell, warn
-from noisybench.errors import InvalidValue, RunFailed
+from noisybench.errors import RunFailed
 from noisybench.reporting.wording import listing
 from noisybench.sweeps.grid import load, packaged
 
@@ -58,13 +58,17 @@ def sweep(
     ] = False,
     jobs_at_once: Annotated[
         int | None,
-        typer.Option("--jobs", min=1, help="Runs at once, each in a process of its own.", show_default=False),
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Runs at once, each in a process of its own. [default: on a CPU, one for each core, if memory"
+            " and runs suffice; else one for each GPU]",
+            show_default=False,
+        ),
     ] = None,
     retries: Annotated[
         int | None,
-        typer.Option(
-            min=0, help="With --jobs: how often a run that failed is tried again.", show_default=False
-        ),
+        typer.Option(min=0, help="How often a run that failed is tried again.", show_default=False),
     ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
@@ -75,8 +79,6 @@ def sweep(
 
     A run of forward-that needs the cce run beside it: where the store lacks that, it is made first.
     """
-    if retries and jobs_at_once is None:
-        raise InvalidValue("--retries is that of --jobs: give --jobs 1 too.")
     experiment = load(name)
 
     from noisybench.cli.report import print_table
@@ -106,7 +108,15 @@ def sweep(
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
-    failed, left = _carry_out(jobs, store, device, quiet, jobs_at_once, retries or 0) if jobs else ([], 0)
+    failed, left = [], 0
+    if jobs:
+        from noisybench.sweeps.parallel import jobs_for
+        from noisybench.training.device import several
+
+        at_once = jobs_at_once or jobs_for(len(configs), several(device))
+        # One at a time needs no process of its own, unless that is asked for.
+        apart = at_once > 1 or jobs_at_once is not None or bool(retries)
+        failed, left = _carry_out(jobs, store, device, quiet, at_once if apart else None, retries or 0)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
