@@ -14,7 +14,13 @@ REPEATS = 7
 
 def measure() -> list[Row]:
     products = [
-        Row(f"torch.mm, float32, {n:,} × {n:,}", multiplied(n), kind="seconds", unit="GFLOP", count=flops(n) / 1e9)
+        Row(
+            f"torch.mm, float32, {n:,} × {n:,}",
+            multiplied(n),
+            kind="seconds",
+            unit="GFLOP",
+            count=flops(n) / 1e9,
+        )
         for n in SIZES
     ]
     return [

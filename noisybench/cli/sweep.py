@@ -61,8 +61,8 @@ def sweep(
         typer.Option(
             "--jobs",
             min=1,
-            help="Runs at once, each in a process of its own. [default: on a CPU, one for each core, if memory"
-            " and runs suffice; else one for each GPU]",
+            help="Runs at once, each in a process of its own. [default: on a CPU, one for each core, if"
+            " memory and runs suffice; else one for each GPU]",
             show_default=False,
         ),
     ] = None,
@@ -108,7 +108,8 @@ def sweep(
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
-    failed, left = [], 0
+    failed: list[Row] = []
+    left = 0
     if jobs:
         from noisybench.sweeps.parallel import jobs_for
         from noisybench.training.device import several
