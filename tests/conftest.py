@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from commands import as_json
 
-# For the tests of `benchmarks`, which is not installed; last, so that an installed noisybench is what is tested.
+# Tests of `benchmarks`, which is not installed; last, so that an installed noisybench is what is tested.
 sys.path.append(str(Path(__file__).parent.parent))
 
 
