@@ -114,7 +114,7 @@ def sweep(
         from noisybench.sweeps.parallel import jobs_for
         from noisybench.training.device import several
 
-        at_once = jobs_at_once or jobs_for(len(configs), several(device))
+        at_once = jobs_at_once or jobs_for(len(all_configs), several(device))
         # One at a time needs no process of its own, unless that is asked for.
         apart = at_once > 1 or jobs_at_once is not None or bool(retries)
         failed, left = _carry_out(jobs, store, device, quiet, at_once if apart else None, retries or 0)
