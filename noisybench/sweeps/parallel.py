@@ -39,9 +39,9 @@ def jobs_for(runs: int, devices: Sequence[str]) -> int:
     """How many of so many runs to carry out at once on these devices, where nobody says.
 
     On a CPU, one for each core, as far as memory goes: small networks are trained faster side by side than
-    on several cores, one after the other.  Else one for each device.  runs: of the whole
-    experiment, and not of what is left or asked for of it: a sweep that was stopped, a part of one and a shard
-    have the same threads, and the same bits.
+    on several cores, one after the other.  Else one for each device.  runs: those of the whole experiment,
+    whatever is left or asked for of it: a sweep that was stopped, a part of one and a shard have the same
+    threads, and the same bits.
     """
     if devices != ["cpu"]:
         return max(1, min(runs, len(devices)))
