@@ -82,3 +82,21 @@ def compare(
     seconds = alternate({"ours": ours, "other": other}, repeats)
     bound = None if goal is None else Goal(kind, goal)
     return Row(what, seconds["ours"], alternative, seconds["other"], bound, kind, unit, count)
+
+
+def against(
+    alternative: str,
+    other: Callable[[], object],
+    actions: Mapping[str, Callable[[], object]],
+    repeats: int,
+    *,
+    kind: Kind = "speed-up",
+    goal: float | None = None,
+    count: float = 0,
+    unit: str = "",
+) -> list[Row]:
+    """As `compare`, for several ways of the same work at once: a row for each of the `actions`."""
+    seconds = alternate({alternative: other, **actions}, repeats)
+    bound = None if goal is None else Goal(kind, goal)
+    theirs = seconds.pop(alternative)
+    return [Row(what, ours, alternative, theirs, bound, kind, unit, count) for what, ours in seconds.items()]

@@ -1,12 +1,16 @@
 """Tests never touch the user's data home or store."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import as_json
+
+# Tests of `benchmarks`, which is not installed; last, so that an installed noisybench is what is tested.
+sys.path.append(str(Path(__file__).parent.parent))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -209,13 +209,13 @@ def test_a_sweep_goes_on_after_a_run_that_fails_and_says_so(tmp_path: Path, data
         (("--help",), ("numpy", "rich.console", "pandas", "sqlite_utils", "torch")),
         (("train", "--help"), ("numpy", "pandas", "sqlite_utils", "torch")),
         (("report",), ("torch", "sklearn")),
-        (("runs", "list"), ("torch", "sklearn")),
+        (("runs", "list"), ("torch", "sklearn", "numpy", "pandas", "sqlite_utils")),
     ],
 )
 def test_answers_do_not_wait_for_what_they_do_not_need(
     trained: dict[str, Any], arguments: tuple[str, ...], heavy: tuple[str, ...]
 ) -> None:
-    """How long they take is measured by `python -m benchmarks answers`."""
+    """How long they take is measured by `python -m benchmarks startup`."""
     code = f"""
 import sys
 from noisybench.cli import main

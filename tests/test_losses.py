@@ -253,3 +253,40 @@ def test_forward_is_minus_log_of_the_noisy_posterior() -> None:
     ]
     values = forward_t(logits, target, transition=transition)
     torch.testing.assert_close(values, torch.tensor(expected, dtype=torch.float64))
+
+
+def in_logarithms(logits: Tensor, target: Tensor, transition: Tensor) -> Tensor:
+    return -(logits.log_softmax(1) + transition.to(logits).log().T[target]).logsumexp(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_forward_in_blocks_is_forward_in_logarithms(
+    monkeypatch: pytest.MonkeyPatch, scale: float, dtype: torch.dtype
+) -> None:
+    from noisybench.losses import forward
+
+    monkeypatch.setattr(forward, "BLOCK", 4 * CLASSES)
+    # Each class is taken for the next one only: at large logits, nothing is left of both in a softmax.
+    transition = 0.6 * torch.eye(CLASSES) + 0.4 * torch.eye(CLASSES).roll(1, dims=1)
+    logits, target = random_batch(n=22, scale=scale)
+    logits = logits.to(dtype).requires_grad_()
+    values, expected = (f(logits, target, transition=transition) for f in (forward_t, in_logarithms))
+    torch.testing.assert_close(values, expected)
+    assert not scale > 1 or values.max() > 1000
+    (ours,), (theirs,) = (torch.autograd.grad(v.sum(), logits) for v in (values, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_forward_can_be_differentiated_twice_by_its_matrix_and_by_functions() -> None:
+    logits, target = random_batch(n=CLASSES, scale=1.0)
+    transition = uniform_transition(0.3).requires_grad_()
+    logits.requires_grad_()
+
+    def of(x: Tensor, t: Tensor = CONTEXT["transition"]) -> Tensor:
+        return forward_t(x, target, transition=t)
+
+    assert torch.autograd.gradgradcheck(of, logits)
+    assert torch.autograd.gradcheck(of, (logits, transition))
+    (expected,) = torch.autograd.grad(of(logits).sum(), logits)
+    torch.testing.assert_close(torch.func.grad(lambda x: of(x).sum())(logits.detach()), expected)

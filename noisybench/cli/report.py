@@ -9,6 +9,7 @@ import typer
 from noisybench.cli.arguments import DATABASE, Database, Where
 from noisybench.cli.console import console, say, warn, write
 from noisybench.errors import InvalidValue
+from noisybench.reporting import audits, figures
 from noisybench.reporting.against import MARGIN, against
 from noisybench.reporting.audits import AUDITS
 from noisybench.reporting.comparison_lines import compare
@@ -106,19 +107,23 @@ def report(
     runs, unmatched = select(store.results(), where or [])
     for sentence in unmatched:
         warn(sentence)
+
+    def curves() -> "DataFrame":
+        return store.epochs(figures.EPOCHS, runs["id"])
+
     if figure is not None:
-        write_figure(figure, runs, store.epochs, out)
+        write_figure(figure, runs, curves, out)
         return
     document: Document
     if losses:
         document = compare(runs, losses, laid_out.entry.about["measure"])
     elif audited:
-        document = audited(runs, store.epochs())
+        document = audited(runs, store.epochs(audits.EPOCHS, runs["id"]))
     elif published is not None:
         document = against(laid_out(runs), runs, published, MARGIN if margin is None else margin)
     else:
         document = laid_out(runs)
-    print_document(document, form, out, runs=runs, epochs=store.epochs)
+    print_document(document, form, out, runs=runs, epochs=curves)
 
 
 def write_figure(figure: str, runs: "DataFrame", epochs: Callable[[], "DataFrame"], out: Path | None) -> None:

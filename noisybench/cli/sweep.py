@@ -67,15 +67,17 @@ def sweep(
     ] = False,
     jobs_at_once: Annotated[
         int | None,
-        typer.Option("--jobs", min=1, help="Runs at once, each in a process of its own.", show_default=False),
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Runs at once, each in a process of its own. [default: on a CPU, one for each core, if"
+            " memory and runs suffice; else one for each GPU]",
+            show_default=False,
+        ),
     ] = None,
     retries: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            help="With --jobs or --executor ray: how often a run that failed is tried again.",
-            show_default=False,
-        ),
+        typer.Option(min=0, help="How often a run that failed is tried again.", show_default=False),
     ] = None,
     executor: Annotated[
         Executor,
@@ -116,8 +118,6 @@ def sweep(
     A run of forward-that needs the cce run beside it: where the store lacks that, it is made first.
     """
     on_ray = executor is Executor.ray
-    if retries and jobs_at_once is None and not on_ray:
-        raise InvalidValue("--retries is that of --jobs: give --jobs 1 too.")
     if on_ray and jobs_at_once is not None:
         raise InvalidValue(
             "--jobs is not for --executor ray: --cpus-per-run and --gpus-per-run say it there."
@@ -165,7 +165,13 @@ def sweep(
         needs = Needs(cpus_per_run or 1, gpus_per_run)
         failed, left = _carry_out_on_ray(jobs, store, device, quiet, address, needs, retries or 0)
     elif jobs:
-        failed, left = _carry_out(jobs, store, device, quiet, jobs_at_once, retries or 0)
+        from noisybench.sweeps.parallel import jobs_for
+        from noisybench.training.device import several
+
+        at_once = jobs_at_once or jobs_for(len(all_configs), several(device))
+        # One at a time needs no process of its own, unless that is asked for.
+        apart = at_once > 1 or jobs_at_once is not None or bool(retries)
+        failed, left = _carry_out(jobs, store, device, quiet, at_once if apart else None, retries or 0)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}

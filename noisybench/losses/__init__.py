@@ -24,9 +24,7 @@ K = Annotated[float, Option("threshold k of Eq. 9: samples with f_y <= k are pru
 
 def log_likelihood(logits: "Tensor", target: "Tensor") -> "Tensor":
     """log f_y(x), shape (n,): the log-softmax of the target, in float32 or better."""
-    from torch.nn.functional import cross_entropy
-
-    return -cross_entropy(_at_least_float32(logits), target, reduction="none")
+    return -cce(logits, target)
 
 
 def _at_least_float32(logits: "Tensor") -> "Tensor":
@@ -36,7 +34,9 @@ def _at_least_float32(logits: "Tensor") -> "Tensor":
 @LOSSES.register("cce", criterion="CCELoss")
 def cce(logits: "Tensor", target: "Tensor") -> "Tensor":
     """Categorical cross entropy, -log f_y (Eq. 2)."""
-    return -log_likelihood(logits, target)
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(_at_least_float32(logits), target, reduction="none")
 
 
 @LOSSES.register("mae", criterion="MAELoss")
@@ -60,9 +60,12 @@ def lq(logits: "Tensor", target: "Tensor", *, q: Q = 0.7) -> "Tensor":
 def _box_cox(log_f: "Tensor", q: float) -> "Tensor":
     """(1 - f^q) / q from log f, with its limit -log f at q = 0.
 
+    Of numbers up to 0, torch's CELU at 1/q is expm1(q x) / q, as one operation instead of three.
     Below 1e-30 the limit is exact in float64, while q itself may vanish in float32 and leave 0 / 0.
     """
-    return -log_f if q < 1e-30 else -(q * log_f).expm1() / q
+    from torch.nn.functional import celu
+
+    return -log_f if q < 1e-30 else -celu(log_f, 1 / q)
 
 
 @LOSSES.register("trunc-lq", criterion="TruncatedLqLoss", prunes_by="k", trains_as="lq", scheduled=True)
@@ -74,8 +77,10 @@ def trunc_lq(logits: "Tensor", target: "Tensor", *, q: Q = 0.7, k: K = 0.5) -> "
     """
     log_f = log_likelihood(logits, target)
     if k > 0:
+        from torch.nn.functional import threshold
+
         # Not clamp: that lets the gradient through where f_y is exactly k.
-        log_f = log_f.where(log_f > math.log(k), math.log(k))
+        log_f = threshold(log_f, math.log(k), math.log(k))
     return _box_cox(log_f, q)
 
 
@@ -86,9 +91,10 @@ def forward_t(logits: "Tensor", target: "Tensor", *, transition: "Tensor") -> "T
     transition: shape (classes, classes), row i the distribution of the noisy label of class i.
     A target whose column of T is zero cannot occur, and its loss is infinite.
     """
-    log_f = _at_least_float32(logits).log_softmax(dim=1)
-    log_t = transition.to(log_f).log().T[target]
-    return -(log_f + log_t).logsumexp(dim=1)
+    from noisybench.losses.forward import forward_corrected
+
+    logits = _at_least_float32(logits)
+    return forward_corrected(logits, target, transition.to(logits))
 
 
 @LOSSES.register("forward-that", first_stage="cce")

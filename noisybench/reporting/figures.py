@@ -18,6 +18,9 @@ from noisybench.reporting.selection import stem
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+# What the figures are drawn of, beside the number of the epoch.
+EPOCHS = ("test_accuracy", "val_loss", "softmax_correct", "softmax_wrong")
+
 FIGURES = Registry("figure", "noisybench.reporting.figures")
 
 ACCURACY = "Test accuracy (%)"

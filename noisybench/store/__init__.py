@@ -8,25 +8,25 @@ times are UTC in ISO 8601.  Networks lie in a folder beside the file, one folder
 """
 
 import json
-import os
 import shutil
 import socket
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlite_utils import Database
-
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result
-from noisybench.errors import InvalidValue, RunBusy, StoreError
+from noisybench.errors import InvalidValue, StoreError
+from noisybench.store.processes import busy, is_alive, is_running
 from noisybench.store.schema import migrate
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlite_utils import Database
 
 Row = dict[str, Any]
 Matrix = list[list[float]]
@@ -43,9 +43,15 @@ class Estimate:
 class Store:
     """The runs in one SQLite file."""
 
-    def __init__(self, path: Path, db: Database) -> None:
-        self.path = path
-        self.db = db
+    def __init__(self, path: Path, conn: sqlite3.Connection) -> None:
+        self.path, self.conn = path, conn
+
+    @cached_property
+    def db(self) -> "Database":
+        """The same for sqlite-utils, which imports pandas: lists of runs need not wait for that."""
+        from sqlite_utils import Database
+
+        return Database(self.conn)
 
     @classmethod
     def open(cls, path: Path, create: bool = True) -> "Store":
@@ -55,9 +61,9 @@ class Store:
         if not path.absolute().parent.is_dir():
             raise StoreError(f"{path} cannot be opened: there is no folder {path.absolute().parent}.")
         try:
-            db = Database(sqlite3.connect(path, timeout=30))
-            migrate(db)
-            store = cls(path, db)
+            conn = sqlite3.connect(path, timeout=30)
+            migrate(conn)
+            store = cls(path, conn)
             store._end_dead_runs()
         except sqlite3.DatabaseError as error:
             raise StoreError(
@@ -76,7 +82,7 @@ class Store:
         now on this machine.
         """
         with self._transaction():
-            self.db.conn.execute("BEGIN IMMEDIATE")
+            self.conn.execute("BEGIN IMMEDIATE")
             earlier = self._query(
                 "SELECT id, attempt, status, host, pid FROM runs WHERE identity = ? ORDER BY attempt",
                 [config.identity],
@@ -84,8 +90,8 @@ class Store:
             if not again and any(row["status"] == "completed" for row in earlier):
                 return ""
             unfinished = next((row for row in earlier if row["status"] != "completed"), None)
-            if unfinished and _is_alive(unfinished, provenance.host):
-                raise _busy(unfinished)
+            if unfinished and is_alive(unfinished, provenance.host):
+                raise busy(unfinished)
             last = earlier[-1]["attempt"] if earlier else 0
             attempt = unfinished["attempt"] if unfinished else last + 1
             run = run_id(config.identity, attempt)
@@ -105,7 +111,7 @@ class Store:
         """Forget what a run measured after `epoch`, and return its epochs and prunings up to there."""
         with self._transaction():
             for table in ("epochs", "prunings"):
-                self.db.conn.execute(f"DELETE FROM {table} WHERE run = ? AND epoch > ?", [run, epoch])
+                self.conn.execute(f"DELETE FROM {table} WHERE run = ? AND epoch > ?", [run, epoch])
         events = self._events
         return [Epoch(**r) for r in events("epochs", run)], [Pruning(**r) for r in events("prunings", run)]
 
@@ -141,8 +147,8 @@ class Store:
         """
         for run in runs:
             row = self.find(run)
-            if _is_alive(row, socket.gethostname()):
-                raise _busy(row)
+            if is_alive(row, socket.gethostname()):
+                raise busy(row)
             with self._transaction():
                 self._forget(run)
             shutil.rmtree(self.folder(run), ignore_errors=True)
@@ -151,13 +157,13 @@ class Store:
         """Mark as interrupted the runs of processes that were killed on this machine."""
         here = socket.gethostname()
         for row in self._query("SELECT id, status, host, pid FROM runs WHERE status = 'running'"):
-            if row["host"] == here and not _is_running(row["pid"]):
+            if row["host"] == here and not is_running(row["pid"]):
                 self.end(row["id"], "interrupted", f"process {row['pid']} was killed")
 
     def _end(self, run: str, status: str, values: Mapping[str, Any]) -> None:
         row = {"status": status, "ended": _now(), **values}
         with self._transaction():
-            self.db.conn.execute(
+            self.conn.execute(
                 f"UPDATE runs SET {', '.join(f'{name} = ?' for name in row)} WHERE id = ?",
                 [*row.values(), run],
             )
@@ -166,7 +172,7 @@ class Store:
     def _transaction(self) -> Iterator[None]:
         """All that is written within, or nothing.  Raises StoreError."""
         try:
-            with self.db.conn:
+            with self.conn:
                 yield
         except sqlite3.Error as error:
             raise StoreError(f"{self.path} cannot be written: {error}.") from None
@@ -175,12 +181,12 @@ class Store:
         # Plain SQL: sqlite-utils would commit by itself and read the table's columns each time.
         columns = ", ".join(f"[{name}]" for name in row)
         holes = ", ".join("?" * len(row))
-        self.db.conn.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({holes})", [*row.values()])
+        self.conn.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({holes})", [*row.values()])
 
     def _forget(self, run: str) -> None:
         for table in ("epochs", "prunings", "transitions", "evaluations"):
-            self.db.conn.execute(f"DELETE FROM {table} WHERE run = ?", [run])
-        self.db.conn.execute("DELETE FROM runs WHERE id = ?", [run])
+            self.conn.execute(f"DELETE FROM {table} WHERE run = ?", [run])
+        self.conn.execute("DELETE FROM runs WHERE id = ?", [run])
 
     # Reading
 
@@ -188,14 +194,21 @@ class Store:
         """The view `results` as a DataFrame, one row per config."""
         import pandas as pd
 
-        return pd.read_sql_query("SELECT * FROM results", self.db.conn)
+        return pd.read_sql_query("SELECT * FROM results", self.conn)
 
-    def epochs(self) -> "pd.DataFrame":
-        """The epochs of the runs in `results`, in order: `run` is the run's id."""
+    def epochs(self, columns: Sequence[str] = (), runs: Collection[str] | None = None) -> "pd.DataFrame":
+        """The epochs of the runs in `results`, in order: `run` is the run's id.
+
+        columns: those that are read beside `run` and `epoch`, by default all.  runs: the ids of some.
+        """
         import pandas as pd
 
+        names = ", ".join(f"[{name}]" for name in ("run", "epoch", *columns)) if columns else "*"
+        chosen = "SELECT id FROM results" if runs is None else "SELECT value FROM json_each(?)"
         return pd.read_sql_query(
-            "SELECT * FROM epochs WHERE run IN (SELECT id FROM results) ORDER BY run, epoch", self.db.conn
+            f"SELECT {names} FROM epochs WHERE run IN ({chosen}) ORDER BY run, epoch",
+            self.conn,
+            params=None if runs is None else [json.dumps(sorted(runs))],
         )
 
     def runs(self) -> list[Row]:
@@ -263,7 +276,9 @@ class Store:
         return [{name: row[name] for name in row if name != "run"} for row in self.details(table, run)]
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
-        return list(self.db.query(sql, list(values)))
+        cursor = self.conn.execute(sql, list(values))
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def run_id(identity: str, attempt: int) -> str:
@@ -274,27 +289,3 @@ def run_id(identity: str, attempt: int) -> str:
 def _now() -> str:
     # Fine enough that of two attempts on two machines one ended last.
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _busy(row: Mapping[str, Any]) -> RunBusy:
-    return RunBusy(f"Run {row['id']} is being trained now by process {row['pid']}.")
-
-
-def _is_alive(row: Mapping[str, Any], host: str) -> bool:
-    """Whether the process of a running run still exists; only this machine's can be asked."""
-    return (
-        row["status"] == "running"
-        and row["host"] == host
-        and row["pid"] != os.getpid()
-        and _is_running(row["pid"])
-    )
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from noisybench.errors import StoreError
-from noisybench.store import Store, _is_running, run_id
+from noisybench.store import Store, run_id
 from noisybench.store.attempts import Attempt, Contradiction, attempts, contradictions
+from noisybench.store.processes import is_running
 from noisybench.store.snapshot import snapshot
 
 
@@ -76,7 +77,7 @@ def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Pl
         # Networks may be large, and nobody else can write during a transaction: they are copied before.
         staged = _stage(plan, target, stage)
         with target._transaction():
-            target.db.conn.execute("BEGIN IMMEDIATE")
+            target.conn.execute("BEGIN IMMEDIATE")
             if make_plan(target, offered, claims) != plan:
                 raise StoreError(f"{into} was changed by another process meanwhile. Merge again.")
             _write(plan, target)
@@ -155,7 +156,7 @@ def _named(kept: Sequence[Attempt]) -> dict[Attempt, str]:
 def _stage(plan: Plan, target: Store, stage: Path) -> set[str]:
     """Copy the networks that the target lacks into the folder `stage`; return their runs."""
     for left in stage.parent.glob(".merge-*"):
-        if not _is_running(int(left.name.rpartition("-")[2])):
+        if not is_running(int(left.name.rpartition("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
     staged = set()
     for copy in plan.copies:

@@ -36,7 +36,7 @@ class Parcel:
             for table, rows in self.rows.items():
                 for row in rows:
                     store._insert(table, row)
-        store.db.conn.close()
+        store.conn.close()
         if self.files:
             folder = store.folder(str(self.rows["runs"][0]["id"]))
             folder.mkdir(parents=True)

@@ -4,14 +4,16 @@ Columns come from the declarations of what they hold.  A store that was made bef
 declared gains it when it is opened; what else changes between versions takes a step in `migrate`.
 """
 
+import sqlite3
 import types
 from dataclasses import MISSING, fields
-from typing import Any, get_args
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Any, get_args
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result, declared_fields
 from noisybench.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 # What SQLite's own header says of the file: whose it is, and which version of the format it has.
 APPLICATION = int.from_bytes(b"nois")
@@ -48,22 +50,25 @@ def tables() -> dict[str, tuple[Columns, tuple[str, ...]]]:
     }
 
 
-def migrate(db: Database) -> None:
+def migrate(conn: sqlite3.Connection) -> None:
     """Bring a new or an older file up to date, all or nothing.
 
     Raises StoreError for a file of another program or of a newer noisybench.
     """
-    if _is_current(db):
+    if _is_current(conn):
         return
+    from sqlite_utils import Database
+
+    db = Database(conn)
     # Readers and a writer do not wait for each other in this mode, which the file keeps.
-    db.conn.execute("PRAGMA journal_mode=WAL")
-    with db.conn:
+    conn.execute("PRAGMA journal_mode=WAL")
+    with conn:
         # Of several processes that open a new file at once, one migrates and the others wait.
-        db.conn.execute("BEGIN IMMEDIATE")
-        if _is_current(db):
+        conn.execute("BEGIN IMMEDIATE")
+        if _is_current(conn):
             return
         for table, (columns, key) in tables().items():
-            present = _present(db, table)
+            present = _present(conn, table)
             if not present:
                 parent = [("run", "runs", "id")] if "run" in columns else []
                 db.table(table).create(columns, pk=key if len(key) > 1 else key[0], foreign_keys=parent)
@@ -73,33 +78,35 @@ def migrate(db: Database) -> None:
         db.table("runs").create_index(["identity", "attempt"], unique=True, if_not_exists=True)
         for view, sql in VIEWS.items():
             db.create_view(view, sql, replace=True)
-        db.conn.execute(f"PRAGMA application_id = {APPLICATION}")
-        db.conn.execute(f"PRAGMA user_version = {VERSION}")
+        conn.execute(f"PRAGMA application_id = {APPLICATION}")
+        conn.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _is_current(db: Database) -> bool:
-    (owner,) = db.conn.execute("PRAGMA application_id").fetchone()
-    (version,) = db.conn.execute("PRAGMA user_version").fetchone()
-    if owner != APPLICATION and (owner or version or db.table_names()):
+def _is_current(conn: sqlite3.Connection) -> bool:
+    (owner,) = conn.execute("PRAGMA application_id").fetchone()
+    (version,) = conn.execute("PRAGMA user_version").fetchone()
+    if owner != APPLICATION and (
+        owner or version or conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'table'").fetchone()
+    ):
         raise StoreError("The file is a database of another program, and is left as it is.")
     if version > VERSION:
         raise StoreError(
             f"The store was written by a newer noisybench (format {version}; this one reads up to"
             f" {VERSION}). Upgrade noisybench to read it."
         )
-    views = dict(db.conn.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'"))
+    views = dict(conn.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'"))
     return (
         version == VERSION
-        and all(columns.keys() <= _present(db, table) for table, (columns, _) in tables().items())
+        and all(columns.keys() <= _present(conn, table) for table, (columns, _) in tables().items())
         and all(sql.strip() in views.get(name, "") for name, sql in VIEWS.items())
     )
 
 
-def _present(db: Database, table: str) -> set[str]:
-    return {name for (name,) in db.conn.execute("SELECT name FROM pragma_table_info(?)", [table])}
+def _present(conn: sqlite3.Connection, table: str) -> set[str]:
+    return {name for (name,) in conn.execute("SELECT name FROM pragma_table_info(?)", [table])}
 
 
-def _add_column(db: Database, table: str, name: str, column: type) -> None:
+def _add_column(db: "Database", table: str, name: str, column: type) -> None:
     """Add a column; earlier runs had the default of a field of Config."""
     db.table(table).add_column(name, column)
     defaults = {f.name: f.default for f in fields(Config) if f.default is not MISSING}

@@ -3,8 +3,6 @@
 import sqlite3
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from noisybench.errors import StoreError
 from noisybench.store import Store
 from noisybench.store.schema import APPLICATION, migrate, tables
@@ -19,20 +17,20 @@ def snapshot(path: Path) -> Store:
     if not path.is_file():
         raise StoreError(f"There is no store {path}.")
     try:
-        db = Database(_copied(path))
-        (owner,) = db.conn.execute("PRAGMA application_id").fetchone()
+        conn = _copied(path)
+        (owner,) = conn.execute("PRAGMA application_id").fetchone()
         if owner != APPLICATION:
             raise StoreError("It is no store of noisybench.")
-        (health,) = db.conn.execute("PRAGMA quick_check(1)").fetchone()
+        (health,) = conn.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
             raise StoreError(f"It is damaged ({' '.join(health.split())}).")
-        migrate(db)
-        _check_columns(db)
+        migrate(conn)
+        _check_columns(conn)
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{path} cannot be read as a store of runs: {error}.") from None
     except StoreError as error:
         raise StoreError(f"{path} cannot be read as a store of runs. {error}") from None
-    return Store(path, db)
+    return Store(path, conn)
 
 
 def _copied(path: Path) -> sqlite3.Connection:
@@ -51,10 +49,10 @@ def _copied(path: Path) -> sqlite3.Connection:
             return copy
 
 
-def _check_columns(db: Database) -> None:
+def _check_columns(conn: sqlite3.Connection) -> None:
     """Raise StoreError if the store has what this noisybench would lose."""
     for table, (columns, _) in tables().items():
-        rows = db.conn.execute("SELECT name FROM pragma_table_info(?)", [table])
+        rows = conn.execute("SELECT name FROM pragma_table_info(?)", [table])
         unknown = {name for (name,) in rows} - columns.keys()
         if unknown:
             raise StoreError(

@@ -100,7 +100,7 @@ def _carry_out(errand: Errand, folder: Path, display: Display) -> Answer:
     except Exception as error:  # of any kind: the run says so in the store, and other runs go on
         return _failed(store, job.config, f"{type(error).__name__}: {error}")
     finally:
-        store.db.conn.close()
+        store.conn.close()
 
 
 def _failed(store: Store, config: Config, failure: str) -> Answer:

@@ -32,6 +32,36 @@ GRACE = 20
 LAST_LINES = 5
 
 
+# Bytes of memory that a process is reckoned to take: torch, a data set, and a training.
+SHARE = 2**30
+
+
+def jobs_for(runs: int, devices: Sequence[str]) -> int:
+    """How many of so many runs to carry out at once on these devices, where nobody says.
+
+    On a CPU, one for each core, as far as memory goes: small networks are trained faster side by side than
+    on several cores, one after the other.  Else one for each device.  runs: those of the whole experiment,
+    whatever is left or asked for of it: a sweep that was stopped, a part of one and a shard have the same
+    threads, and the same bits.
+    """
+    if devices != ["cpu"]:
+        return max(1, min(runs, len(devices)))
+    return max(1, min(runs, _cores(), _memory() // SHARE))
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> int:
+    """The bytes of memory that this machine has, or SHARE where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return SHARE
+
+
 @dataclass
 class Running:
     """A job in its process."""
@@ -66,7 +96,7 @@ class Parallel(Several):
     ) -> None:
         super().__init__(store, display, retries)
         self.devices, self.n = devices, n
-        self.threads = max(1, len(os.sched_getaffinity(0)) // n) if hasattr(os, "sched_getaffinity") else 1
+        self.threads = max(1, _cores() // n)
         self.context: SpawnContext | ForkServerContext
         if os.name == "nt":
             self.context = multiprocessing.get_context("spawn")

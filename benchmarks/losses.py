@@ -1,0 +1,57 @@
+"""The losses, forward and backward of their mean, as multiples of torch's own cross entropy."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from benchmarks.timing import Row, against
+from noisybench.registry import LOSSES
+
+GOAL = 1.3
+# Samples, classes, calls that are timed as one, rounds.
+SIZES = ((128, 10, 200, 31), (4096, 100, 10, 31), (65_536, 1000, 1, 3))
+
+
+def measure() -> list[Row]:
+    return [row for size in SIZES for row in at(*size)]
+
+
+def at(n: int, classes: int, calls: int, repeats: int) -> list[Row]:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(n, classes, generator=generator).requires_grad_()
+    target = torch.randint(classes, (n,), generator=generator)
+    transition = torch.full((classes, classes), 0.4 / (classes - 1)).fill_diagonal_(0.6)
+
+    def step(loss: Callable[[], Tensor]) -> Callable[[], None]:
+        def act() -> None:
+            for _ in range(calls):
+                logits.grad = None
+                loss().backward()  # type: ignore[no-untyped-call]
+
+        return act
+
+    def mean_of(name: str) -> Callable[[], Tensor]:
+        bound = LOSSES.bind(name)
+        return lambda: bound(logits, target, transition=transition).mean()
+
+    size = f"{n:,} × {classes:,}"
+    # A loss that only a training of its own can provide for is one of these as a function.
+    names = [entry.name for entry in LOSSES if "criterion" in entry.about]
+    actions = {f"{name}, {size}": step(mean_of(name)) for name in names}
+    # What the mean of any losses of single samples costs at least.
+    floor = f"F.cross_entropy(…, reduction='none').mean(), {size}"
+    actions[floor] = step(lambda: cross_entropy(logits, target, reduction="none").mean())
+    rows = against(
+        "F.cross_entropy(…)",
+        step(lambda: cross_entropy(logits, target)),
+        actions,
+        repeats,
+        kind="cost",
+        goal=GOAL,
+        count=n * calls,
+        unit="samples",
+    )
+    return [replace(row, goal=None) if row.what == floor else row for row in rows]

@@ -1,0 +1,75 @@
+"""Sweeps of small runs: how many a second with so many at once, against one after the other."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.hardware import cores
+from benchmarks.timing import Row, against
+from noisybench import datasets
+from noisybench.config import Config
+from noisybench.errors import DataError
+from noisybench.store import Store
+from noisybench.sweeps.display import Display
+from noisybench.sweeps.parallel import Parallel
+from noisybench.sweeps.sweep import plan, sweep
+
+REPEATS = 3
+# Of each, so many runs a sweep.
+RUNS = 4
+CIFAR = {"dataset": "cifar10", "epochs": 2, "train_size": 1000}
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "digits, mlp": {"dataset": "digits", "model": "mlp(hidden=256)", "epochs": 20},
+    "cifar10, resnet8": {"dataset": "cifar10", "model": "resnet8", "epochs": 2, "train_size": 1000},
+    "cifar10, cnn6(width=8)": {
+        "dataset": "cifar10",
+        "model": "cnn6(width=8)",
+        "epochs": 2,
+        "train_size": 1000,
+    },
+}
+
+
+def measure() -> list[Row]:
+    return [
+        row
+        for kind, settings in KINDS.items()
+        if is_prepared(settings["dataset"])
+        for row in of(kind, settings)
+    ]
+
+
+def is_prepared(dataset: str) -> bool:
+    try:
+        datasets.load(dataset)
+    except DataError:
+        return False
+    return True
+
+
+def of(kind: str, settings: Mapping[str, Any]) -> list[Row]:
+    """Real sweeps into new stores; on all cores together the alternative, as without `--jobs`."""
+    numbers = [n for n in (2**power for power in range(10)) if n <= cores()]
+    configs = [Config.create(**settings, seed=seed) for seed in range(RUNS)]
+
+    def store(folder: str) -> Store:
+        return Store.open(Path(folder) / "runs.db")
+
+    def one_by_one() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            sweep(plan(configs, store(folder)), store(folder), torch.device("cpu"), Display())
+
+    def at_once(n: int) -> Callable[[], None]:
+        def act() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                Parallel(store(folder), ["cpu"], n, Display()).sweep(plan(configs, store(folder)))
+
+        return act
+
+    ways = {f"{kind}: {n} at once, {max(1, cores() // n)} threads each": at_once(n) for n in numbers}
+    return against(
+        f"one after the other, {cores()} threads", one_by_one, ways, REPEATS, count=RUNS, unit="runs"
+    )
