@@ -32,8 +32,8 @@ GRACE = 20
 LAST_LINES = 5
 
 
-# Bytes of memory that a process is reckoned to take: torch, a data set, and a training.
-SHARE = 2**30
+# Bytes of memory that a process is reckoned to take: torch, a data set, and the training of a large network.
+SHARE = 4 * 2**30
 
 
 def jobs_for(runs: int, devices: Sequence[str]) -> int:
