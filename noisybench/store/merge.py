@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from noisybench.errors import StoreError
-from noisybench.store import Store, _is_running, run_id
+from noisybench.store import Store, run_id
 from noisybench.store.attempts import Attempt, Contradiction, attempts, contradictions
+from noisybench.store.processes import is_running
 from noisybench.store.snapshot import snapshot
 
 
@@ -74,13 +75,12 @@ def merge(paths: Sequence[Path], into: Path) -> Plan:
     try:
         # Networks may be large, and nobody else can write during a transaction: they are copied before.
         staged = _stage(plan, target, stage)
-        with target._transaction():
-            target.db.conn.execute("BEGIN IMMEDIATE")
+        with target.transaction():
             if make_plan(target, offered) != plan:
                 raise StoreError(f"{into} was changed by another process meanwhile. Merge again.")
             _write(plan, target)
             for run in {*plan.dropped, *staged}:
-                shutil.rmtree(target.folder(run), ignore_errors=True)
+                target.remove_folder(run)
             for run in staged:
                 (stage / run).replace(target.folder(run))
     except OSError as error:
@@ -152,7 +152,7 @@ def _named(kept: Sequence[Attempt]) -> dict[Attempt, str]:
 def _stage(plan: Plan, target: Store, stage: Path) -> set[str]:
     """Copy the networks that the target lacks into the folder `stage`; return their runs."""
     for left in stage.parent.glob(".merge-*"):
-        if not _is_running(int(left.name.rpartition("-")[2])):
+        if not is_running(int(left.name.rpartition("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
     staged = set()
     for copy in plan.copies:
@@ -177,21 +177,21 @@ def _write(plan: Plan, target: Store) -> None:
     """Write all rows that the target lacks."""
     renamed = {(copy.attempt.store.path, copy.attempt.id): copy.run for copy in plan.copies}
     for run in plan.dropped:
-        target._forget(run)
+        target.forget(run)
     for copy in plan.copies:
         attempt, source = copy.attempt, copy.attempt.store
         if copy.rows:
             number = int(copy.run.partition("-")[2] or 1)
-            target._insert("runs", {**attempt.row, "id": copy.run, "attempt": number})
+            target.insert("runs", {**attempt.row, "id": copy.run, "attempt": number})
             for table in ("epochs", "prunings"):
                 for row in source.details(table, attempt.id):
-                    target._insert(table, {**row, "run": copy.run})
+                    target.insert(table, {**row, "run": copy.run})
             for row in source.details("transitions", attempt.id):
                 by = row["estimated_by"]
                 estimated_by = renamed.get((source.path, by), by)
-                target._insert("transitions", {**row, "run": copy.run, "estimated_by": estimated_by})
+                target.insert("transitions", {**row, "run": copy.run, "estimated_by": estimated_by})
         # A network may have been evaluated on one machine only.
         there = {row["split"] for row in target.details("evaluations", copy.run)}
         for row in source.details("evaluations", attempt.id):
             if row["split"] not in there:
-                target._insert("evaluations", {**row, "run": copy.run})
+                target.insert("evaluations", {**row, "run": copy.run})

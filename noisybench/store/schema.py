@@ -4,6 +4,8 @@ Columns come from the declarations of what they hold.  A store that was made bef
 declared gains it when it is opened; what else changes between versions takes a step in `migrate`.
 """
 
+import sqlite3
+import time
 import types
 from dataclasses import MISSING, fields
 from typing import Any, get_args
@@ -12,6 +14,7 @@ from sqlite_utils import Database
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result, declared_fields
 from noisybench.errors import StoreError
+from noisybench.store.trouble import LOCKED, PATIENCE
 
 # What SQLite's own header says of the file: whose it is, and which version of the format it has.
 APPLICATION = int.from_bytes(b"nois")
@@ -53,10 +56,14 @@ def migrate(db: Database) -> None:
 
     Raises StoreError for a file of another program or of a newer noisybench.
     """
-    if _is_current(db):
+    with db.conn:
+        # What another process does to the file meanwhile must be seen whole or not at all.
+        db.conn.execute("BEGIN")
+        current = _is_current(db)
+    if current:
         return
     # Readers and a writer do not wait for each other in this mode, which the file keeps.
-    db.conn.execute("PRAGMA journal_mode=WAL")
+    _keep_log(db)
     with db.conn:
         # Of several processes that open a new file at once, one migrates and the others wait.
         db.conn.execute("BEGIN IMMEDIATE")
@@ -75,6 +82,19 @@ def migrate(db: Database) -> None:
             db.create_view(view, sql, replace=True)
         db.conn.execute(f"PRAGMA application_id = {APPLICATION}")
         db.conn.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _keep_log(db: Database) -> None:
+    """Switch to the write-ahead log.  While others open a new file too, SQLite may refuse without waiting."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            db.conn.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in LOCKED or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 def _is_current(db: Database) -> bool:

@@ -7,7 +7,9 @@ from sqlite_utils import Database
 
 from noisybench.errors import StoreError
 from noisybench.store import Store
+from noisybench.store.health import complaint
 from noisybench.store.schema import APPLICATION, migrate, tables
+from noisybench.store.trouble import ERRORS
 
 
 def snapshot(path: Path) -> Store:
@@ -23,12 +25,12 @@ def snapshot(path: Path) -> Store:
         (owner,) = db.conn.execute("PRAGMA application_id").fetchone()
         if owner != APPLICATION:
             raise StoreError("It is no store of noisybench.")
-        (health,) = db.conn.execute("PRAGMA quick_check(1)").fetchone()
-        if health != "ok":
-            raise StoreError(f"It is damaged ({' '.join(health.split())}).")
         migrate(db)
+        found = complaint(db)
+        if found:
+            raise StoreError(f"It is damaged ({found}).")
         _check_columns(db)
-    except sqlite3.DatabaseError as error:
+    except ERRORS as error:
         raise StoreError(f"{path} cannot be read as a store of runs: {error}.") from None
     except StoreError as error:
         raise StoreError(f"{path} cannot be read as a store of runs. {error}") from None
