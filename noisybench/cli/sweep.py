@@ -10,6 +10,7 @@ from noisybench.cli.console import complain, say, tell, warn
 from noisybench.errors import InvalidValue, RunFailed
 from noisybench.reporting.wording import listing
 from noisybench.sweeps.grid import load, packaged
+from noisybench.sweeps.hung import FIRST, LEAST, TIMES, Patience
 
 if TYPE_CHECKING:
     from noisybench.config import Config
@@ -66,6 +67,17 @@ def sweep(
             min=0, help="With --jobs: how often a run that failed is tried again.", show_default=False
         ),
     ] = None,
+    stalled: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            metavar="MINUTES",
+            help="With --jobs: a run that ends no epoch for so long is taken for hung, and killed."
+            f" [default: {TIMES} times its own slowest epoch, at least {LEAST / 60:g}; before its first"
+            f" has ended, {FIRST / 60:g}]",
+            show_default=False,
+        ),
+    ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
     force: Force = False,
@@ -75,12 +87,15 @@ def sweep(
 
     A run of forward-that needs the cce run beside it: where the store lacks that, it is made first.
     """
-    if retries and jobs_at_once is None:
-        raise InvalidValue("--retries is that of --jobs: give --jobs 1 too.")
+    for option, value in (("--retries", retries), ("--stalled", stalled)):
+        if value and jobs_at_once is None:
+            raise InvalidValue(f"{option} is that of --jobs: give --jobs 1 too.")
+    patience = Patience(None if stalled is None else 60 * stalled)
     experiment = load(name)
 
     from noisybench.cli.report import print_table
     from noisybench.store import Store
+    from noisybench.store.mounts import caution
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, prepared, with_seeds
 
@@ -97,16 +112,19 @@ def sweep(
             tell(f"Shard {part} has {len(chosen)} of {whole} runs, in {db}.")
     configs = prepared(chosen)
     # A dry run leaves no file behind.
-    store = Store.open(Path(":memory:") if dry_run and not db.exists() else db)
+    opening = Store.read if dry_run and db.exists() else Store.open
+    store = opening(Path(":memory:") if dry_run and not db.exists() else db)
     jobs = plan(configs, store, force)
     if dry_run:
         show_plan(configs, jobs, store, device)
         return
+    if caution(db):
+        warn(caution(db))
     if not quiet:
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
-    failed, left = _carry_out(jobs, store, device, quiet, jobs_at_once, retries or 0) if jobs else ([], 0)
+    failed, left = _carry_out(jobs, store, device, quiet, jobs_at_once, retries or 0, patience)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
@@ -130,15 +148,15 @@ def sweep(
 def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device: str) -> None:
     """A line for each run, and what there is to do in all."""
     from noisybench.cli.progress import describe
-    from noisybench.sweeps.estimate import Estimate, in_words
+    from noisybench.sweeps.estimate import Forecast, in_words
     from noisybench.training.device import choose_device, device_label
 
     where = device_label(choose_device(device))
-    estimate = Estimate(store, where)
+    forecast = Forecast(store, where)
     todo = {job.config.identity for job in jobs}
     wanted = {config.identity for config in configs}
     stages = [job.config for job in jobs if job.config.identity not in wanted]
-    times = {job.config.identity: estimate.of(job.config) for job in jobs}
+    times = {job.config.identity: forecast.of(job.config) for job in jobs}
     for config in [*stages, *configs]:
         seconds = times.get(config.identity)
         state = "to be made" if config.identity in todo else "in the store"
@@ -166,7 +184,13 @@ def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device
 
 
 def _carry_out(
-    jobs: list["Job"], store: "Store", device: str, quiet: bool, at_once: int | None, retries: int
+    jobs: list["Job"],
+    store: "Store",
+    device: str,
+    quiet: bool,
+    at_once: int | None,
+    retries: int,
+    patience: Patience,
 ) -> tuple[list["Row"], int]:
     """Train with a progress display; the rows of the runs that failed, and how many were left out."""
     from noisybench.cli.progress import progress
@@ -174,7 +198,9 @@ def _carry_out(
     from noisybench.sweeps.sweep import sweep as carry_out
     from noisybench.training.device import choose_device, several
 
+    if not jobs:
+        return [], 0
     with progress(len(jobs), quiet) as display:
         if at_once is None:
             return carry_out(jobs, store, choose_device(device), display)
-        return Parallel(store, several(device), at_once, display, retries).sweep(jobs)
+        return Parallel(store, several(device), at_once, display, retries, patience).sweep(jobs)

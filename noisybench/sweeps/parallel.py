@@ -9,8 +9,10 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -19,16 +21,23 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from noisybench.config import Config, first_stage
+from noisybench.errors import StoreUnwritable
 from noisybench.store import Row, Store
 from noisybench.sweeps.display import Display
+from noisybench.sweeps.estimate import in_words
+from noisybench.sweeps.hung import Patience, Silence
 from noisybench.sweeps.sweep import Job
 
 WORKER = "noisybench.sweeps.worker"
-FAILED, BUSY = 1, 3  # as in the worker, which imports torch
+BUSY = 3  # the exit code of a process whose run another one is training
 
 # Seconds that a process has to say in the store that it was interrupted.
 GRACE = 20
 LAST_LINES = 5
+
+# Seconds after which we look again whether a run says nothing any more, at the latest, and by which
+# waiting may take longer than it should: what is beyond that we were asleep, and the runs with us.
+LOOK, LATE = 60.0, 5.0
 
 
 @dataclass
@@ -41,7 +50,10 @@ class Running:
     display: Display
     output: Path
     device: str
-    silent: bool = False
+    silence: Silence
+    closed: bool = False
+    ended: bool = False
+    hung: str = ""
 
     def hear(self) -> None:
         """Pass on what the run has told since."""
@@ -49,22 +61,38 @@ class Running:
             while self.receiver.poll():
                 method, argument = self.receiver.recv()
                 getattr(self.display, method)(argument)
+                self.ended = method == "end"
+                if method == "show":
+                    self.silence.ends()
         except (EOFError, OSError):
-            self.silent = True
+            self.closed = True
+
+    def kill_if_hung(self) -> None:
+        """Kill the process if the run has told no epoch for too long.  It may not even take a signal."""
+        if self.silence.left <= 0 and not self.hung:
+            self.hung = f"no epoch ended for {in_words(self.silence.seconds)}: taken for hung and killed"
+            self.process.kill()
 
 
 class Parallel:
     """A sweep with several jobs at a time.
 
     devices: where the runs are carried out, in turn.  threads: of each process on the CPU.  retries: how
-    often a run that failed is tried again.
+    often a run that failed is tried again.  patience: with a run that says nothing.
     """
 
     def __init__(
-        self, store: Store, devices: Sequence[str], n: int, display: Display, retries: int = 0
+        self,
+        store: Store,
+        devices: Sequence[str],
+        n: int,
+        display: Display,
+        retries: int = 0,
+        patience: Patience = Patience(),  # noqa: B008  (frozen)
     ) -> None:
         self.store, self.devices, self.n, self.display, self.retries = store, devices, n, display, retries
-        self.threads = max(1, len(os.sched_getaffinity(0)) // n) if hasattr(os, "sched_getaffinity") else 1
+        self.patience = patience
+        self.threads = max(1, _cores() // n)
         self.context: SpawnContext | ForkServerContext
         if os.name == "nt":
             self.context = multiprocessing.get_context("spawn")
@@ -124,13 +152,18 @@ class Parallel:
         self.tries[identity] += 1
         if identity not in self.displays:
             self.displays[identity] = self.display.job()
-        self.running.append(Running(job, process, receiver, self.displays[identity], output, device))
+        display, silence = self.displays[identity], Silence(self.patience)
+        self.running.append(Running(job, process, receiver, display, output, device, silence))
 
     def _attend(self) -> None:
-        """Wait until a run tells something or ends."""
-        telling = [one.receiver for one in self.running if not one.silent]
-        ready = wait([*telling, *(one.process.sentinel for one in self.running)])
+        """Wait until a run tells something or ends, or has said nothing for too long."""
+        telling = [one.receiver for one in self.running if not one.closed]
+        start = time.monotonic()
+        limit = min([LOOK, *(max(0.1, one.silence.left) for one in self.running if not one.hung)])
+        ready = wait([*telling, *(one.process.sentinel for one in self.running)], limit)
+        passed = min(time.monotonic() - start, limit + LATE)
         for one in list(self.running):
+            one.silence.lasts(passed)
             one.hear()
             if one.process.sentinel in ready:
                 one.process.join()
@@ -138,6 +171,8 @@ class Parallel:
                 one.receiver.close()
                 self.running.remove(one)
                 self._ended(one)
+            else:
+                one.kill_if_hung()
 
     def _ended(self, one: Running) -> None:
         code, config = one.process.exitcode, one.job.config
@@ -158,17 +193,22 @@ class Parallel:
         """The row of a run that failed; the reason is told there if the run itself no longer could."""
         lines = one.output.read_text(errors="replace").splitlines() if one.output.exists() else []
         last = " | ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip())
-        reason = f"{_how(one.process.exitcode)}{f'; it last said: {last}' if last else ''}"
+        reason = f"{one.hung or _how(one.process.exitcode)}{f'; it last said: {last}' if last else ''}"
         rows = self.store.attempts(config.identity)
         if not rows or rows[0]["status"] == "completed" or rows[0]["pid"] != one.process.pid:
             # It ended before its run began.
             one.display.start(config)
             one.display.end(f"failed: {reason}")
             return {"id": config.identity[:12], "loss": config.loss, "seed": config.seed, "reason": reason}
-        if rows[0]["status"] == "running":
-            self.store.end(rows[0]["id"], "failed", reason)
+        if not one.ended:
             one.display.end(f"failed: {reason}")
-        return self.store.find(rows[0]["id"])
+        elif rows[0]["status"] != "running":
+            return rows[0]
+        # If another process has found it dead meanwhile, that knows less of how it came.
+        with suppress(StoreUnwritable):  # the sweep can say it all the same
+            self.store.end(rows[0]["id"], "failed", reason)
+            return self.store.find(rows[0]["id"])
+        return {**rows[0], "status": "failed", "reason": reason}
 
     def _stop(self) -> None:
         """End the processes that are left, softly first."""
@@ -179,6 +219,11 @@ class Parallel:
             if one.process.is_alive():
                 one.process.kill()
                 one.process.join()
+
+
+def _cores() -> int:
+    """How many cores this process may use; where the system cannot tell (macOS), how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start_server() -> None:

@@ -14,11 +14,12 @@ from noisybench.config import Config, Epoch, Pruning
 from noisybench.errors import NoisybenchError, RunBusy
 from noisybench.store import Store
 from noisybench.sweeps.display import Display
+from noisybench.sweeps.parallel import BUSY
 from noisybench.sweeps.run import run
 from noisybench.sweeps.sweep import Job, forced
 from noisybench.training.device import choose_device
 
-FAILED, BUSY = 1, 3  # exit codes
+FAILED = 1  # exit code
 
 
 class Remote(Display):
