@@ -1,11 +1,12 @@
 """What a benchmark was measured on."""
 
-import os
 import platform
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from noisybench.sweeps.at_once import cores
 
 if TYPE_CHECKING:
     import torch
@@ -21,11 +22,6 @@ def hardware() -> str:
     return "; ".join(
         [*parts, f"Python {platform.python_version()}, torch {version('torch')}", date.today().isoformat()]
     )
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:

@@ -6,7 +6,9 @@ NoisybenchError          a message for a person; the CLI prints it on stderr, wi
 │   ├── InvalidValue     a value of the wrong type or outside its bounds
 │   ├── DataError        a data set or a file that is missing, damaged or not what it claims
 │   └── StoreError       a store that cannot be opened, read or written
-│       └── RunBusy      a run that another process is training now
+│       ├── StoreUnwritable  nothing can be written: a full disk, a read-only one, another that writes
+│       ├── RunBusy      a run that another process is training now
+│       └── RunCompleted a run that another process has completed meanwhile
 └── RunFailed            a run that ended without a result, such as a loss that turned NaN; exits 1
 """
 
@@ -49,8 +51,16 @@ class StoreError(InputError):
     """A store that cannot be opened, read or written."""
 
 
+class StoreUnwritable(StoreError):
+    """A store that cannot be written here and now, and may be in good order."""
+
+
 class RunBusy(StoreError):
     """A run that another process is training now."""
+
+
+class RunCompleted(StoreError):
+    """A run that another process has completed meanwhile."""
 
 
 class RunFailed(NoisybenchError):

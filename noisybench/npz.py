@@ -1,7 +1,6 @@
 """The .npz files that we write: arrays and a JSON document, no pickle, whole or not at all."""
 
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisybench.errors import DataError
+from noisybench.files import replacing
 
 # What NumPy, zipfile and json raise for a damaged or foreign file, for pickled objects and for an array
 # that claims to be larger than the memory.
@@ -29,16 +29,11 @@ def write(path: Path, metadata: Mapping[str, Any], **arrays: NDArray[Any]) -> No
     """
     if not path.parent.is_dir():
         raise DataError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
     try:
-        try:
-            with part.open("wb") as file:
-                members: dict[str, Any] = {"metadata": np.array(text), **arrays}
-                np.savez(file, **members)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as file:
+            members: dict[str, Any] = {"metadata": np.array(text), **arrays}
+            np.savez(file, **members)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
 

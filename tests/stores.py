@@ -28,6 +28,8 @@ def put(
     """A run with so many epochs, that is, unless it is running, over since `ended`; its network says
     where it came from.  changes: to where and with what it was made."""
     run = store.begin(config, replace(where, **changes))
+    # An earlier attempt that did not complete has left its epochs for this one to go on from.
+    store.rewind(run, 0)
     for epoch in range(1, epochs + 1):
         store.add(run, replace(EPOCH, epoch=epoch, test_accuracy=accuracy))
     if estimate is not None:

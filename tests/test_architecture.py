@@ -18,6 +18,7 @@ ORDER = [
     "registry",
     "config",
     "seeding",
+    "files",
     "npz",
     "datasets",
     "noise",

@@ -51,6 +51,9 @@ def test_where_chooses_the_runs_of_a_figure(store: Store, tmp_path: Path) -> Non
             "it needs completed runs of cce and mae at noise rate 0, or of cce and lq(q=0.7) at a higher one."
             " `noisybench sweep fig1` makes them",
         ),
+        (["--figure", "fig1", "--out", "f.pdf", "--format", "table"], "--format is that of tables"),
+        (["--figure", "fig1", "--out", "f.pdf", "--table", "closed-set"], "does not go with --figure"),
+        (["--audit", "selection", "--table", "closed-set"], "does not go with --audit"),
         (["--format", "html", "--out", "no/such/folder/r.html"], "cannot be written: No such file"),
     ],
 )
@@ -79,13 +82,11 @@ def test_a_file_is_replaced_whole_or_stays(
     out = tmp_path / "report.html"
     out.write_text("before")
 
-    def full(path: Path, content: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(content[:10])
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(os, "fsync", full)
         result = noisybench("report", "--format", "html", "--out", out)
     assert result.exit_code == 2 and "No space left on device" in result.stderr
     assert out.read_text() == "before" and not list(tmp_path.glob(".*part"))

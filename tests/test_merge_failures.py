@@ -131,7 +131,7 @@ def test_a_source_in_a_folder_that_cannot_be_written_is_read(tmp_path: Path) -> 
 DEATHS = {
     "copying": "merge._link = dying(merge._link)",
     "moving": "merge.Path.replace = dying(merge.Path.replace)",
-    "writing": "Store._insert = dying(Store._insert)",
+    "writing": "Store.insert = dying(Store.insert)",
 }
 DYING = """
 import os, signal, sys

@@ -74,6 +74,7 @@ class Kills(Display):
                 self.left -= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_process_that_dies_takes_nothing_else_down(store: Store, number: signal.Signals) -> None:
     configs = [Config.create(loss=loss, **{**SMALL, "epochs": 60}) for loss in ("lq", "cce", "mae")]
@@ -84,6 +85,7 @@ def test_a_process_that_dies_takes_nothing_else_down(store: Store, number: signa
     assert status == {"lq(q=0.7)": "failed", "cce": "completed", "mae": "completed"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_tried_again_goes_on(store: Store, tmp_path: Path, one_thread: None) -> None:
     config = Config.create(loss="lq", **{**SMALL, "epochs": 60})
     assert at_once(store, [config], 1, Kills(store, config.loss, signal.SIGKILL, 2), retries=2) == ([], 0)
@@ -117,6 +119,7 @@ def wait_for(condition, seconds: float = 120) -> None:  # type: ignore[no-untype
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_children_and_keeps_what_they_did(tmp_path: Path) -> None:
     grid, path = tmp_path / "grid.yaml", tmp_path / "runs.db"
     grid.write_text(f"set: {LONG}\ngrid: [{{loss: [cce, lq, mae]}}]")
@@ -134,6 +137,7 @@ def test_ctrl_c_stops_the_children_and_keeps_what_they_did(tmp_path: Path) -> No
     assert all((Store.open(path).folder(row["id"]) / "resume.pt").exists() for row in rows)
 
 
+@pytest.mark.slow
 def test_two_sweeps_of_one_grid_make_each_run_once(tmp_path: Path) -> None:
     grid, path = tmp_path / "grid.yaml", tmp_path / "runs.db"
     grid.write_text(f"set: {SMALL}\ngrid: [{{loss: [cce, forward-that, lq, mae], seed: [0, 1]}}]")

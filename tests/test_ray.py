@@ -22,9 +22,10 @@ from noisybench.config import Config, Epoch, Provenance, Pruning
 from noisybench.datasets.shipping import Shipment
 from noisybench.errors import InvalidValue
 from noisybench.store import Store
-from noisybench.sweeps.cluster import Cluster, Needs
+from noisybench.sweeps.cluster import Cluster
 from noisybench.sweeps.connection import connected
 from noisybench.sweeps.display import Display
+from noisybench.sweeps.errand import Needs
 from noisybench.sweeps.sweep import plan, sweep
 
 SHORT = {"train_size": 300, "epochs": 4, "lr": 0.1}

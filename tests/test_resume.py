@@ -189,6 +189,7 @@ def test_writing_takes_a_bounded_share_of_the_time(tmp_path: Path, monkeypatch: 
     assert set(gaps) <= {round(0.3 / COST), round(0.3 / COST) + 1}
 
 
+@pytest.mark.slow
 def test_runs_killed_at_random_moments_end_as_undisturbed_ones(tmp_path: Path) -> None:
     """SIGKILL, a hundred times, over losses, prunings and chains of resumed runs."""
     script = Path(__file__).with_name("killing.py")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result
-from noisybench.errors import InvalidValue, RunBusy, StoreError
+from noisybench.errors import InvalidValue, RunBusy, RunCompleted, StoreError
 from noisybench.store import Store
 from noisybench.store.schema import VERSION
 
@@ -114,7 +114,8 @@ def test_a_further_attempt_counts_once_it_completes(store: Store) -> None:
 
 def test_a_run_that_has_completed_begins_again_only_when_told(store: Store) -> None:
     first = completed(store, CONFIG)
-    assert store.begin(CONFIG, HERE, again=False) == ""
+    with pytest.raises(RunCompleted, match=first):
+        store.begin(CONFIG, HERE, again=False)
     assert [row["id"] for row in store.runs()] == [first]
     assert store.begin(CONFIG, HERE, again=True) == f"{first}-2"
 
@@ -150,6 +151,17 @@ def test_a_run_of_a_dead_process_is_taken_over(store: Store) -> None:
     os.waitpid(child, 0)
     run = store.begin(CONFIG, replace(HERE, pid=child))
     assert store.begin(CONFIG, HERE) == run
+
+
+def test_a_dead_process_that_nobody_has_asked_about_is_dead(store: Store) -> None:
+    """As in a container whose first process does not."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    run = store.begin(CONFIG, replace(HERE, pid=child))
+    assert store.begin(CONFIG, HERE) == run
+    os.waitpid(child, 0)
 
 
 def test_a_run_whose_process_was_killed_is_interrupted(store: Store) -> None:
@@ -277,9 +289,10 @@ def test_two_stores_on_one_file_see_each_other(store: Store) -> None:
 def test_several_processes_may_make_one_store_at_once(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from noisybench.store import Store;"
-        "time.sleep(max(0, float(sys.argv[2]) - time.time())); print(Store.open(Path(sys.argv[1])).runs())"
+        "time.sleep(max(0, float(sys.argv[2]) - time.time()));"
+        "print([Store.open(Path(f'{sys.argv[1]}-{n}')).runs() for n in range(20) for _ in range(2)])"
     )
-    for attempt in range(3):
+    for attempt in range(2):
         start = str(time.time() + 4)
         command = [sys.executable, "-c", code, str(tmp_path / f"{attempt}.db"), start]
         children = [
@@ -287,4 +300,4 @@ def test_several_processes_may_make_one_store_at_once(tmp_path: Path) -> None:
             for _ in range(4)
         ]
         results = [child.communicate(timeout=60) for child in children]
-        assert [out for out, _ in results] == ["[]\n"] * 4, [errors for _, errors in results]
+        assert [out for out, _ in results] == [f"{[[]] * 40}\n"] * 4, [errors for _, errors in results]

@@ -11,7 +11,7 @@ from test_store import EPOCH, HERE, PRUNING, RESULT
 from noisybench.config import Config
 from noisybench.errors import DataError
 from noisybench.store import Store
-from noisybench.sweeps.estimate import Estimate, in_words
+from noisybench.sweeps.estimate import Forecast, in_words
 from noisybench.sweeps.grid import load, packaged, read
 from noisybench.sweeps.sweep import with_seeds
 
@@ -87,12 +87,12 @@ def test_the_estimate_is_the_mean_epoch_with_its_pruning_times_the_epochs(tmp_pa
     store = store_with_epochs(tmp_path / "runs.db", [9.0, 1.0, 2.0], measured)
     (run,) = store.runs()
     store.add(run["id"], replace(PRUNING, epoch=2, seconds=3.0))
-    estimate = Estimate(store, "cpu (2 threads)")
+    estimate = Forecast(store, "cpu (2 threads)")
     assert estimate.of(Config.create(loss="lq", epochs=10, seed=4, rate=0.6)) == 50
     for other in ({"model": "resnet8"}, {"train_size": 400}, {"batch_size": 16}, {"loss": "wang2018"}):
         given = {"model": "mlp", "batch_size": 32, **other}
         assert estimate.of(Config.create(**given)) is None
-    assert Estimate(store, "cuda").of(measured) is None
+    assert Forecast(store, "cuda").of(measured) is None
 
 
 def test_a_dry_run_trains_nothing(tmp_path: Path, database: Path) -> None:

@@ -4,7 +4,6 @@ Rich is imported only where a table or a progress bar is drawn: plain lines need
 """
 
 import json
-import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from noisybench.errors import InvalidValue
+from noisybench.files import replacing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,16 +56,12 @@ def write(path: Path, content: bytes) -> None:
     """A result as a file: whole, or not at all.  Raises InvalidValue."""
     # A link stays one; a pipe or a device has nothing to be replaced.
     target = path.resolve()
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         if target.exists() and not target.is_file():
             target.write_bytes(content)
         else:
-            try:
-                part.write_bytes(content)
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
+            with replacing(target) as file:
+                file.write(content)
     except OSError as error:
         raise InvalidValue(f"{path} cannot be written: {error.strerror}.") from None
     tell(f"Wrote {path}.")

@@ -44,7 +44,7 @@ def export(
     from noisybench.store.frames import frame
 
     encode = to_csv if out is None else encoder(out)
-    store = Store.open(db, create=False)
+    store = Store.read(db)
     rows = frame(store, table)
     if where:
         by_run = "run" in rows.columns

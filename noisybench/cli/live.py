@@ -63,7 +63,8 @@ class Live(Display):
     def resume(self, epochs: Sequence[Epoch]) -> None:
         if epochs:
             # The bar begins where the run goes on, so that the time left is that of its epochs now.
-            self.bars.reset(self.current, total=self.bars.tasks[-1].total, completed=len(epochs))
+            total = next(task.total for task in self.bars.tasks if task.id == self.current)
+            self.bars.reset(self.current, total=total, completed=len(epochs))
 
     def show(self, event: Epoch | Pruning) -> None:
         if isinstance(event, Epoch):

@@ -29,7 +29,7 @@ def prune(
     """
     from noisybench.store import Store
 
-    store = Store.open(db, create=False)
+    store = Store.read(db)
     row = store.find_completed(run)
 
     import torch

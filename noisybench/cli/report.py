@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
 KINDS_OF_AUDIT = "; ".join(f"{entry.name}: {entry.help}" for entry in AUDITS)
 KINDS_OF_FIGURE = "; ".join(f"{entry.name}: {entry.help}" for entry in FIGURES)
+TABLE, FORM = "closed-set", "table"
 KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
 
@@ -36,7 +37,10 @@ def report(
             metavar="LOSS", help="The losses that --compare is about; lq is any q.", show_default=False
         ),
     ] = None,
-    table: Annotated[str, typer.Option("--table", help=KINDS_OF_TABLE)] = "closed-set",
+    table: Annotated[
+        str | None,
+        typer.Option("--table", help=f"{KINDS_OF_TABLE} [default: {TABLE}]", show_default=False),
+    ] = None,
     comparing: Annotated[
         bool,
         typer.Option(
@@ -54,7 +58,10 @@ def report(
             show_default=False,
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help=f"One of {KNOWN_FORMATS}.")] = "table",
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help=f"One of {KNOWN_FORMATS}. [default: {FORM}]", show_default=False),
+    ] = None,
     published: Annotated[
         str | None,
         typer.Option(
@@ -101,9 +108,18 @@ def report(
         raise InvalidValue("--compare needs at least two losses: write `report --compare lq cce`.")
     if margin is not None and published is None:
         raise InvalidValue("--margin is that of --against: give --against paper too.")
-    laid_out = TABLES.bind(table)
+    if table is not None and (audit or figure):
+        raise InvalidValue(
+            f"--table does not go with {'--audit' if audit else '--figure'}, which has a layout of its own:"
+            " leave one of the two away."
+        )
+    if form is not None and figure:
+        raise InvalidValue(
+            f"--format is that of tables: of a figure, the suffix of --out decides ({', '.join(FILE_TYPES)})."
+        )
+    laid_out = TABLES.bind(table or TABLE)
     audited = None if audit is None else AUDITS.bind(audit)
-    store = Store.open(db, create=False)
+    store = Store.read(db)
     runs, unmatched = select(store.results(), where or [])
     for sentence in unmatched:
         warn(sentence)
@@ -123,7 +139,7 @@ def report(
         document = against(laid_out(runs), runs, published, MARGIN if margin is None else margin)
     else:
         document = laid_out(runs)
-    print_document(document, form, out, runs=runs, epochs=curves)
+    print_document(document, form or FORM, out, runs=runs, epochs=curves)
 
 
 def write_figure(figure: str, runs: "DataFrame", epochs: Callable[[], "DataFrame"], out: Path | None) -> None:
@@ -145,9 +161,7 @@ def print_table(runs: "DataFrame", table: str) -> None:
     print_document(TABLES.bind(table)(runs))
 
 
-def print_document(
-    document: Document, form: str = "table", out: Path | None = None, **context: object
-) -> None:
+def print_document(document: Document, form: str = FORM, out: Path | None = None, **context: object) -> None:
     """Print a report in a format, or write it to `out`.
 
     context: what else the format may ask for, as html does for the runs and their epochs.

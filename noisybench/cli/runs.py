@@ -28,7 +28,7 @@ def list_runs(db: Database = DATABASE, as_json: AsJson = False) -> None:
     """List all runs, the newest first."""
     from noisybench.store import Store
 
-    rows = Store.open(db, create=False).runs()
+    rows = Store.read(db).runs()
     if as_json:
         print_json(rows)
         return
@@ -54,7 +54,7 @@ def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None
     """Show one run: how it was set up, where it ran, and what it measured."""
     from noisybench.store import Store
 
-    store = Store.open(db, create=False)
+    store = Store.read(db)
     row = store.find(run)
     details = {
         table: store.details(table, row["id"])

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet, Where
+from noisybench.cli.arguments import DATABASE, Database, Device, Force, Precision, Quiet, Where
 from noisybench.cli.console import complain, say, tell, warn
 from noisybench.errors import InvalidValue, RunFailed
 from noisybench.reporting.wording import listing
 from noisybench.sweeps.grid import load, packaged
+from noisybench.sweeps.hung import FIRST, LEAST, TIMES, Patience
 
 if TYPE_CHECKING:
     from noisybench.config import Config
-    from noisybench.store import Row, Store
-    from noisybench.sweeps.cluster import Needs
+    from noisybench.store import Store
     from noisybench.sweeps.sweep import Job
 
 
@@ -108,8 +108,20 @@ def sweep(
             show_default=False,
         ),
     ] = None,
+    stalled: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            metavar="MINUTES",
+            help="With --jobs: a run that ends no epoch for so long is taken for hung, and killed."
+            f" [default: {TIMES} times its own slowest epoch, at least {LEAST / 60:g}; before its first"
+            f" has ended, {FIRST / 60:g}]",
+            show_default=False,
+        ),
+    ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
+    precision: Precision = "auto",
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -118,24 +130,22 @@ def sweep(
     A run of forward-that needs the cce run beside it: where the store lacks that, it is made first.
     """
     on_ray = executor is Executor.ray
-    if on_ray and jobs_at_once is not None:
-        raise InvalidValue(
-            "--jobs is not for --executor ray: --cpus-per-run and --gpus-per-run say it there."
-        )
-    for option, value in (
-        ("--address", address),
-        ("--cpus-per-run", cpus_per_run),
-        ("--gpus-per-run", gpus_per_run),
-    ):
-        if value is not None and not on_ray:
-            raise InvalidValue(f"{option} is that of --executor ray.")
+    ours = (("--jobs", jobs_at_once), ("--stalled", stalled))
+    rays = (("--address", address), ("--cpus-per-run", cpus_per_run), ("--gpus-per-run", gpus_per_run))
+    for option, value in ours if on_ray else rays:
+        if value is not None:
+            raise InvalidValue(f"{option} is not for --executor {executor.value}.")
     experiment = load(name)
 
+    from noisybench.cli.executors import Here, OnRay
     from noisybench.cli.report import print_table
-    from noisybench.store import Row, Store
-    from noisybench.sweeps.cluster import Needs
+    from noisybench.store import Store
+    from noisybench.store.mounts import caution
+    from noisybench.sweeps.at_once import jobs_for
+    from noisybench.sweeps.errand import Needs
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, prepared, with_seeds
+    from noisybench.training.device import several
 
     part = None if shard is None else Shard.read(shard)
     all_configs = experiment.configs if seeds is None else with_seeds(experiment.configs, seeds)
@@ -150,28 +160,29 @@ def sweep(
             tell(f"Shard {part} has {len(chosen)} of {whole} runs, in {db}.")
     configs = prepared(chosen)
     # A dry run leaves no file behind.
-    store = Store.open(Path(":memory:") if dry_run and not db.exists() else db)
+    opening = Store.read if dry_run and db.exists() else Store.open
+    store = opening(Path(":memory:") if dry_run and not db.exists() else db)
     jobs = plan(configs, store, force)
+    at_once = jobs_at_once or jobs_for(len(all_configs), several(device))
     if dry_run:
-        show_plan(configs, jobs, store, device)
+        show_plan(configs, jobs, store, device, at_once)
         return
+    if caution(db):
+        warn(caution(db))
     if not quiet:
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
-    failed: list[Row] = []
-    left = 0
-    if jobs and on_ray:
+    place: Here | OnRay
+    if on_ray:
         needs = Needs(cpus_per_run or 1, gpus_per_run)
-        failed, left = _carry_out_on_ray(jobs, store, device, quiet, address, needs, retries or 0)
-    elif jobs:
-        from noisybench.sweeps.parallel import jobs_for
-        from noisybench.training.device import several
-
-        at_once = jobs_at_once or jobs_for(len(all_configs), several(device))
+        place = OnRay(device, precision, address, needs, retries or 0)
+    else:
         # One at a time needs no process of its own, unless that is asked for.
-        apart = at_once > 1 or jobs_at_once is not None or bool(retries)
-        failed, left = _carry_out(jobs, store, device, quiet, at_once if apart else None, retries or 0)
+        apart = at_once > 1 or any(value is not None for value in (jobs_at_once, retries, stalled))
+        patience = Patience(None if stalled is None else 60 * stalled)
+        place = Here(device, precision, at_once, apart, retries or 0, patience)
+    failed, left = place.carry_out(jobs, store, quiet) if jobs else ([], 0)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
@@ -192,18 +203,19 @@ def sweep(
         raise RunFailed(f"{len(failed)} of {len(jobs)} runs failed.")
 
 
-def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device: str) -> None:
+def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device: str, at_once: int) -> None:
     """A line for each run, and what there is to do in all."""
     from noisybench.cli.progress import describe
-    from noisybench.sweeps.estimate import Estimate, in_words
+    from noisybench.sweeps.at_once import threads_of
+    from noisybench.sweeps.estimate import Forecast, in_words
     from noisybench.training.device import choose_device, device_label
 
-    where = device_label(choose_device(device))
-    estimate = Estimate(store, where)
+    where = device_label(choose_device(device), threads_of(at_once))
+    forecast = Forecast(store, where)
     todo = {job.config.identity for job in jobs}
     wanted = {config.identity for config in configs}
     stages = [job.config for job in jobs if job.config.identity not in wanted]
-    times = {job.config.identity: estimate.of(job.config) for job in jobs}
+    times = {job.config.identity: forecast.of(job.config) for job in jobs}
     for config in [*stages, *configs]:
         seconds = times.get(config.identity)
         state = "to be made" if config.identity in todo else "in the store"
@@ -217,8 +229,8 @@ def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device
     )
     if known:
         say(
-            f"Estimated from epochs measured here on {where}: {in_words(sum(known))} for {len(known)} of"
-            f" {len(times)} runs, one after the other."
+            f"Estimated from epochs measured here on {where}: {in_words(sum(known) / at_once)} for"
+            f" {len(known)} of {len(times)} runs, {at_once} at a time."
         )
     if len(known) < len(times):
         kinds = sorted(
@@ -228,45 +240,3 @@ def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device
             f"No epoch of {len(times) - len(known)} runs' kind has been measured here on {where}"
             f" ({listing(kinds)}). A single `noisybench train --epochs 1` of a kind gives an estimate."
         )
-
-
-def _carry_out(
-    jobs: list["Job"], store: "Store", device: str, quiet: bool, at_once: int | None, retries: int
-) -> tuple[list["Row"], int]:
-    """Train with a progress display; the rows of the runs that failed, and how many were left out."""
-    from noisybench.cli.progress import progress
-    from noisybench.sweeps.parallel import Parallel
-    from noisybench.sweeps.sweep import sweep as carry_out
-    from noisybench.training.device import choose_device, several
-
-    with progress(len(jobs), quiet) as display:
-        if at_once is None:
-            return carry_out(jobs, store, choose_device(device), display)
-        return Parallel(store, several(device), at_once, display, retries).sweep(jobs)
-
-
-def _carry_out_on_ray(
-    jobs: list["Job"],
-    store: "Store",
-    device: str,
-    quiet: bool,
-    address: str | None,
-    needs: "Needs",
-    retries: int,
-) -> tuple[list["Row"], int]:
-    """As `_carry_out`, on a Ray cluster."""
-    from noisybench.cli.progress import progress
-    from noisybench.sweeps.cluster import Cluster
-    from noisybench.sweeps.connection import connected
-
-    with connected(address) as cluster_is_ours:
-        with progress(len(jobs), quiet) as display:
-            cluster = Cluster(store, device, needs, display, retries)
-            if lack := cluster.lacks():
-                if cluster_is_ours:
-                    raise InvalidValue(lack)
-                warn(f"{lack} The runs wait for one that has.")
-            failed, left = cluster.sweep(jobs)
-    for one in cluster.contradictions:
-        warn(f"{one.config}: {one.first} and {one.second} contradict each other: {one.differs}.")
-    return failed, left

@@ -44,6 +44,7 @@ def train(
     from noisybench.manifest import Manifest
     from noisybench.split import Mask
     from noisybench.store import Store
+    from noisybench.store.mounts import caution
     from noisybench.sweeps.inputs import Inputs, with_inputs
     from noisybench.sweeps.run import run
     from noisybench.sweeps.sweep import forced, plan
@@ -58,8 +59,8 @@ def train(
     from noisybench.training.device import choose_device
 
     warning = intolerable(transition_of(config) if inputs.labels is None else inputs.labels.transition)
-    if warning:
-        warn(warning)
+    for sentence in filter(None, (warning, caution(db))):
+        warn(sentence)
     store = Store.open(db)
     jobs = plan([config], store, force)
     chosen = choose_device(device)

@@ -8,27 +8,22 @@ times are UTC in ISO 8601.  Networks lie in a folder beside the file, one folder
 """
 
 import json
-import shutil
 import socket
-import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result
-from noisybench.errors import InvalidValue, StoreError
-from noisybench.store.processes import busy, is_alive, is_running
-from noisybench.store.schema import migrate
+from noisybench.errors import InvalidValue, RunBusy, RunCompleted, StoreError, StoreUnwritable
+from noisybench.store.processes import is_alive, is_running
+from noisybench.store.tables import Row as Row
+from noisybench.store.tables import Tables, opened
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sqlite_utils import Database
 
-Row = dict[str, Any]
 Matrix = list[list[float]]
 
 
@@ -40,18 +35,8 @@ class Estimate:
     matrix: Matrix
 
 
-class Store:
+class Store(Tables):
     """The runs in one SQLite file."""
-
-    def __init__(self, path: Path, conn: sqlite3.Connection) -> None:
-        self.path, self.conn = path, conn
-
-    @cached_property
-    def db(self) -> "Database":
-        """The same for sqlite-utils, which imports pandas: lists of runs need not wait for that."""
-        from sqlite_utils import Database
-
-        return Database(self.conn)
 
     @classmethod
     def open(cls, path: Path, create: bool = True) -> "Store":
@@ -60,38 +45,45 @@ class Store:
             raise StoreError(f"There is no store {path}. `noisybench train` or `sweep` makes one.")
         if not path.absolute().parent.is_dir():
             raise StoreError(f"{path} cannot be opened: there is no folder {path.absolute().parent}.")
+        store = cls(path, opened(path))
+        store.end_dead_runs()
+        return store
+
+    @classmethod
+    def read(cls, path: Path) -> "Store":
+        """Open a store that there is, to read it only.  Raises StoreError.
+
+        Where nothing can be written, as on a full disk or a read-only one, it is a private copy.
+        """
+        from noisybench.store.snapshot import snapshot
+
         try:
-            conn = sqlite3.connect(path, timeout=30)
-            migrate(conn)
-            store = cls(path, conn)
-            store._end_dead_runs()
-        except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"{path} cannot be opened as a store of runs: {error}. It must be a file of noisybench,"
-                " or none yet, in a folder that can be written to."
-            ) from None
+            return cls.open(path, create=False)
+        except StoreUnwritable:
+            store = snapshot(path)
+        store.end_dead_runs()
         return store
 
     # Writing
 
     def begin(self, config: Config, provenance: Provenance, again: bool = True) -> str:
-        """Record a run as running and return its id; without `again`, nothing if it has completed: "".
+        """Record a run as running and return its id.
 
         An attempt at the same config that did not complete goes on under its id, with the epochs that it
         has (see `rewind`); beside a completed one, a new attempt begins.  Raises RunBusy if one is running
-        now on this machine.
+        now on this machine; without `again`, RunCompleted if one has completed.
         """
-        with self._transaction():
-            self.conn.execute("BEGIN IMMEDIATE")
-            earlier = self._query(
+        with self.transaction():
+            earlier = self.query(
                 "SELECT id, attempt, status, host, pid FROM runs WHERE identity = ? ORDER BY attempt",
                 [config.identity],
             )
-            if not again and any(row["status"] == "completed" for row in earlier):
-                return ""
+            done = next((row["id"] for row in earlier if row["status"] == "completed"), None)
+            if done and not again:
+                raise RunCompleted(f"Run {done} has completed already.")
             unfinished = next((row for row in earlier if row["status"] != "completed"), None)
             if unfinished and is_alive(unfinished, provenance.host):
-                raise busy(unfinished)
+                raise _busy(unfinished)
             last = earlier[-1]["attempt"] if earlier else 0
             attempt = unfinished["attempt"] if unfinished else last + 1
             run = run_id(config.identity, attempt)
@@ -104,12 +96,12 @@ class Store:
                 **asdict(provenance),
                 "started": _now(),
             }
-            self._insert("runs", row)
+            self.insert("runs", row)
         return run
 
     def rewind(self, run: str, epoch: int) -> tuple[list[Epoch], list[Pruning]]:
         """Forget what a run measured after `epoch`, and return its epochs and prunings up to there."""
-        with self._transaction():
+        with self.transaction():
             for table in ("epochs", "prunings"):
                 self.conn.execute(f"DELETE FROM {table} WHERE run = ? AND epoch > ?", [run, epoch])
         events = self._events
@@ -118,20 +110,20 @@ class Store:
     def add(self, run: str, event: Epoch | Pruning) -> None:
         """Store an epoch or a pruning of a run as soon as it is known."""
         table = "epochs" if isinstance(event, Epoch) else "prunings"
-        with self._transaction():
-            self._insert(table, {"run": run, **asdict(event)})
+        with self.transaction():
+            self.insert(table, {"run": run, **asdict(event)})
 
     def add_evaluation(self, run: str, split: str, measures: Mapping[str, Any]) -> None:
         """Store what was measured on a split, in place of an earlier evaluation."""
-        with self._transaction():
-            self._insert("evaluations", {"run": run, "split": split, **measures, "made": _now()})
+        with self.transaction():
+            self.insert("evaluations", {"run": run, "split": split, **measures, "made": _now()})
 
     def add_transition(self, run: str, estimate: Estimate, actual: Matrix | None) -> None:
         """Store the transition matrix that was estimated for a run, and the actual one of its noise, if it
         has one."""
         matrices = {"estimated": json.dumps(estimate.matrix), "actual": json.dumps(actual)}
-        with self._transaction():
-            self._insert("transitions", {"run": run, "estimated_by": estimate.run, **matrices})
+        with self.transaction():
+            self.insert("transitions", {"run": run, "estimated_by": estimate.run, **matrices})
 
     def complete(self, run: str, result: Result) -> None:
         self._end(run, "completed", asdict(result))
@@ -146,78 +138,53 @@ class Store:
         Raises RunBusy for one that a process on this machine is training now.
         """
         for run in runs:
-            row = self.find(run)
-            if is_alive(row, socket.gethostname()):
-                raise busy(row)
-            with self._transaction():
-                self._forget(run)
-            shutil.rmtree(self.folder(run), ignore_errors=True)
+            with self.transaction():
+                row = self.find(run)
+                if is_alive(row, socket.gethostname()):
+                    raise _busy(row)
+                self.forget(run)
+            self.remove_folder(run)
 
-    def _end_dead_runs(self) -> None:
+    def end_dead_runs(self) -> None:
         """Mark as interrupted the runs of processes that were killed on this machine."""
         here = socket.gethostname()
-        for row in self._query("SELECT id, status, host, pid FROM runs WHERE status = 'running'"):
+        for row in self.query("SELECT id, status, host, pid FROM runs WHERE status = 'running'"):
             if row["host"] == here and not is_running(row["pid"]):
                 self.end(row["id"], "interrupted", f"process {row['pid']} was killed")
 
     def _end(self, run: str, status: str, values: Mapping[str, Any]) -> None:
         row = {"status": status, "ended": _now(), **values}
-        with self._transaction():
+        with self.transaction():
             self.conn.execute(
                 f"UPDATE runs SET {', '.join(f'{name} = ?' for name in row)} WHERE id = ?",
                 [*row.values(), run],
             )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All that is written within, or nothing.  Raises StoreError."""
-        try:
-            with self.conn:
-                yield
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path} cannot be written: {error}.") from None
-
-    def _insert(self, table: str, row: Mapping[str, Any]) -> None:
-        # Plain SQL: sqlite-utils would commit by itself and read the table's columns each time.
-        columns = ", ".join(f"[{name}]" for name in row)
-        holes = ", ".join("?" * len(row))
-        self.conn.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({holes})", [*row.values()])
-
-    def _forget(self, run: str) -> None:
-        for table in ("epochs", "prunings", "transitions", "evaluations"):
-            self.conn.execute(f"DELETE FROM {table} WHERE run = ?", [run])
-        self.conn.execute("DELETE FROM runs WHERE id = ?", [run])
-
     # Reading
 
     def results(self) -> "pd.DataFrame":
         """The view `results` as a DataFrame, one row per config."""
-        import pandas as pd
-
-        return pd.read_sql_query("SELECT * FROM results", self.conn)
+        return self.frame("SELECT * FROM results")
 
     def epochs(self, columns: Sequence[str] = (), runs: Collection[str] | None = None) -> "pd.DataFrame":
         """The epochs of the runs in `results`, in order: `run` is the run's id.
 
         columns: those that are read beside `run` and `epoch`, by default all.  runs: the ids of some.
         """
-        import pandas as pd
-
         names = ", ".join(f"[{name}]" for name in ("run", "epoch", *columns)) if columns else "*"
         chosen = "SELECT id FROM results" if runs is None else "SELECT value FROM json_each(?)"
-        return pd.read_sql_query(
+        return self.frame(
             f"SELECT {names} FROM epochs WHERE run IN ({chosen}) ORDER BY run, epoch",
-            self.conn,
-            params=None if runs is None else [json.dumps(sorted(runs))],
+            [] if runs is None else [json.dumps(sorted(runs))],
         )
 
     def runs(self) -> list[Row]:
         """All attempts, the newest first."""
-        return self._query("SELECT * FROM runs ORDER BY started DESC, id")
+        return self.query("SELECT * FROM runs ORDER BY started DESC, id")
 
     def completed(self, identity: str) -> Row | None:
         """The run that counts for a config, if it has completed."""
-        rows = self._query("SELECT * FROM results WHERE identity = ? AND status = 'completed'", [identity])
+        rows = self.query("SELECT * FROM results WHERE identity = ? AND status = 'completed'", [identity])
         return rows[0] if rows else None
 
     def estimate(self, identity: str) -> Estimate | None:
@@ -228,7 +195,7 @@ class Store:
 
     def find(self, run: str) -> Row:
         """The run whose id is `run` or begins with it.  Raises StoreError or InvalidValue."""
-        rows = self._query("SELECT * FROM runs WHERE id = ?", [run]) or self._query(
+        rows = self.query("SELECT * FROM runs WHERE id = ?", [run]) or self.query(
             "SELECT * FROM runs WHERE substr(id, 1, ?) = ?", [len(run), run]
         )
         if not rows or not run:
@@ -250,17 +217,13 @@ class Store:
 
     def attempts(self, identity: str) -> list[Row]:
         """All attempts at a config, the newest first."""
-        return self._query("SELECT * FROM runs WHERE identity = ? ORDER BY attempt DESC", [identity])
-
-    def details(self, table: str, run: str) -> list[Row]:
-        """The rows of `epochs`, `prunings`, `transitions` or `evaluations` that belong to a run."""
-        return self._query(f"SELECT * FROM {table} WHERE run = ? ORDER BY rowid", [run])
+        return self.query("SELECT * FROM runs WHERE identity = ? ORDER BY attempt DESC", [identity])
 
     def epoch_seconds(self, columns: Iterable[str], host: str, device: str) -> list[Row]:
         """The seconds of each epoch, with its pruning, that this host measured on this device, with columns
         of its run."""
         names = ", ".join(f"runs.[{name}]" for name in columns)
-        return self._query(
+        return self.query(
             f"SELECT {names}, epochs.seconds + COALESCE(prunings.seconds, 0) AS seconds"
             " FROM epochs JOIN runs ON runs.id = epochs.run"
             " LEFT JOIN prunings ON prunings.run = epochs.run AND prunings.epoch = epochs.epoch"
@@ -268,17 +231,8 @@ class Store:
             [host, device],
         )
 
-    def folder(self, run: str) -> Path:
-        """Where the run's network lies."""
-        return self.path.with_name(f"{self.path.name}-runs") / run
-
     def _events(self, table: str, run: str) -> list[Row]:
         return [{name: row[name] for name in row if name != "run"} for row in self.details(table, run)]
-
-    def _query(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
-        cursor = self.conn.execute(sql, list(values))
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def run_id(identity: str, attempt: int) -> str:
@@ -289,3 +243,7 @@ def run_id(identity: str, attempt: int) -> str:
 def _now() -> str:
     # Fine enough that of two attempts on two machines one ended last.
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _busy(row: Mapping[str, Any]) -> RunBusy:
+    return RunBusy(f"Run {row['id']} is being trained now by process {row['pid']}.")

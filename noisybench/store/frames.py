@@ -23,8 +23,8 @@ def frame(store: Store, name: str) -> "pd.DataFrame":
 
     if name not in NAMES:
         raise UnknownName("table of the store", name, NAMES)
-    declared = store.conn.execute("SELECT name, type FROM pragma_table_info(?)", [name])
-    types = {column: TYPES[kind] for column, kind in declared}
+    declared = store.query("SELECT name, type FROM pragma_table_info(?)", [name])
+    types = {column["name"]: TYPES[column["type"]] for column in declared}
     # As objects at first: pandas would make floats of integers beside missing ones.
-    rows = store.conn.execute(f"SELECT * FROM {name}").fetchall()
+    rows = store.query(f"SELECT * FROM {name}")
     return pd.DataFrame(rows, columns=list(types), dtype=object).astype(types)

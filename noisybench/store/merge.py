@@ -76,13 +76,12 @@ def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Pl
     try:
         # Networks may be large, and nobody else can write during a transaction: they are copied before.
         staged = _stage(plan, target, stage)
-        with target._transaction():
-            target.conn.execute("BEGIN IMMEDIATE")
+        with target.transaction():
             if make_plan(target, offered, claims) != plan:
                 raise StoreError(f"{into} was changed by another process meanwhile. Merge again.")
             _write(plan, target)
             for run in {*plan.dropped, *staged}:
-                shutil.rmtree(target.folder(run), ignore_errors=True)
+                target.remove_folder(run)
             for run in staged:
                 (stage / run).replace(target.folder(run))
     except OSError as error:
@@ -181,21 +180,21 @@ def _write(plan: Plan, target: Store) -> None:
     """Write all rows that the target lacks."""
     renamed = {(copy.attempt.store.path, copy.attempt.id): copy.run for copy in plan.copies}
     for run in plan.dropped:
-        target._forget(run)
+        target.forget(run)
     for copy in plan.copies:
         attempt, source = copy.attempt, copy.attempt.store
         if copy.rows:
             number = int(copy.run.partition("-")[2] or 1)
-            target._insert("runs", {**attempt.row, "id": copy.run, "attempt": number})
+            target.insert("runs", {**attempt.row, "id": copy.run, "attempt": number})
             for table in ("epochs", "prunings"):
                 for row in source.details(table, attempt.id):
-                    target._insert(table, {**row, "run": copy.run})
+                    target.insert(table, {**row, "run": copy.run})
             for row in source.details("transitions", attempt.id):
                 by = row["estimated_by"]
                 estimated_by = renamed.get((source.path, by), by)
-                target._insert("transitions", {**row, "run": copy.run, "estimated_by": estimated_by})
+                target.insert("transitions", {**row, "run": copy.run, "estimated_by": estimated_by})
         # A network may have been evaluated on one machine only.
         there = {row["split"] for row in target.details("evaluations", copy.run)}
         for row in source.details("evaluations", attempt.id):
             if row["split"] not in there:
-                target._insert("evaluations", {**row, "run": copy.run})
+                target.insert("evaluations", {**row, "run": copy.run})

@@ -32,10 +32,10 @@ class Parcel:
     def unpack(self, path: Path) -> Path:
         """Make a store of this run alone at `path`, to be merged into another."""
         store = Store.open(path)
-        with store._transaction():
+        with store.transaction():
             for table, rows in self.rows.items():
                 for row in rows:
-                    store._insert(table, row)
+                    store.insert(table, row)
         store.conn.close()
         if self.files:
             folder = store.folder(str(self.rows["runs"][0]["id"]))

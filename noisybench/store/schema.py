@@ -5,12 +5,14 @@ declared gains it when it is opened; what else changes between versions takes a 
 """
 
 import sqlite3
+import time
 import types
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, get_args
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result, declared_fields
 from noisybench.errors import StoreError
+from noisybench.store.trouble import LOCKED, PATIENCE
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -55,13 +57,17 @@ def migrate(conn: sqlite3.Connection) -> None:
 
     Raises StoreError for a file of another program or of a newer noisybench.
     """
-    if _is_current(conn):
+    with conn:
+        # What another process does to the file meanwhile must be seen whole or not at all.
+        conn.execute("BEGIN")
+        current = _is_current(conn)
+    if current:
         return
     from sqlite_utils import Database
 
     db = Database(conn)
     # Readers and a writer do not wait for each other in this mode, which the file keeps.
-    conn.execute("PRAGMA journal_mode=WAL")
+    _keep_log(conn)
     with conn:
         # Of several processes that open a new file at once, one migrates and the others wait.
         conn.execute("BEGIN IMMEDIATE")
@@ -80,6 +86,19 @@ def migrate(conn: sqlite3.Connection) -> None:
             db.create_view(view, sql, replace=True)
         conn.execute(f"PRAGMA application_id = {APPLICATION}")
         conn.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _keep_log(conn: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log.  While others open a new file too, SQLite may refuse without waiting."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            conn.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in LOCKED or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 def _is_current(conn: sqlite3.Connection) -> bool:

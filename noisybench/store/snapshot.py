@@ -5,7 +5,9 @@ from pathlib import Path
 
 from noisybench.errors import StoreError
 from noisybench.store import Store
+from noisybench.store.health import complaint
 from noisybench.store.schema import APPLICATION, migrate, tables
+from noisybench.store.trouble import ERRORS
 
 
 def snapshot(path: Path) -> Store:
@@ -21,12 +23,12 @@ def snapshot(path: Path) -> Store:
         (owner,) = conn.execute("PRAGMA application_id").fetchone()
         if owner != APPLICATION:
             raise StoreError("It is no store of noisybench.")
-        (health,) = conn.execute("PRAGMA quick_check(1)").fetchone()
-        if health != "ok":
-            raise StoreError(f"It is damaged ({' '.join(health.split())}).")
         migrate(conn)
+        found = complaint(conn)
+        if found:
+            raise StoreError(f"It is damaged ({found}).")
         _check_columns(conn)
-    except sqlite3.DatabaseError as error:
+    except ERRORS as error:
         raise StoreError(f"{path} cannot be read as a store of runs: {error}.") from None
     except StoreError as error:
         raise StoreError(f"{path} cannot be read as a store of runs. {error}") from None

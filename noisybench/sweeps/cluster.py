@@ -19,7 +19,7 @@ from typing import Any
 import noisybench
 from noisybench.config import Config, Epoch, Provenance, first_stage
 from noisybench.datasets.shipping import Shipment
-from noisybench.errors import InvalidValue, RunBusy
+from noisybench.errors import InvalidValue, RunBusy, RunCompleted
 from noisybench.registry import NOISES
 from noisybench.store import Row, Store
 from noisybench.store.attempts import Contradiction
@@ -27,7 +27,7 @@ from noisybench.store.merge import merge
 from noisybench.store.parcel import Parcel
 from noisybench.sweeps import remote
 from noisybench.sweeps.display import Display
-from noisybench.sweeps.errand import Answer, Errand
+from noisybench.sweeps.errand import Answer, Errand, Needs
 from noisybench.sweeps.several import Several
 from noisybench.sweeps.sweep import Job, forced
 
@@ -36,15 +36,6 @@ LOST = 5
 # Seconds between two looks at what the runs have told; to say in a store that a run was interrupted; and
 # to remove folders on the nodes.
 PERIOD, GRACE, CLEANING = 0.25, 15, 15
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a run takes of a node.  gpus: None for one where the cluster has any, unless the device is the
-    CPU."""
-
-    cpus: int = 1
-    gpus: float | None = None
 
 
 @dataclass
@@ -65,13 +56,21 @@ class Cluster(Several):
     contradictions: what came back, but cannot be right beside what the store has.
     """
 
-    def __init__(self, store: Store, device: str, needs: Needs, display: Display, retries: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        device: str,
+        needs: Needs,
+        display: Display,
+        retries: int = 0,
+        precision: str = "auto",
+    ) -> None:
         super().__init__(store, display, retries)
         import ray
 
         self.ray = ray
         there = ray.cluster_resources().get("GPU", 0) > 0
-        self.cpus = needs.cpus
+        self.cpus, self.precision = needs.cpus, precision
         self.gpus = float(there and device != "cpu") if needs.gpus is None else needs.gpus
         # A run without a share of a GPU must not take one that others share.
         self.device = "cpu" if there and device == "auto" and not self.gpus else device
@@ -137,11 +136,11 @@ class Cluster(Several):
         except RunBusy:
             self._leave(job, display)
             return
-        if not claim:
-            display.end()  # another process has made it meanwhile
+        except RunCompleted:
+            display.end()  # by another process meanwhile
             return
         data = tuple(shipment for shipment, _ in shipments)
-        errand = Errand(job, self.name, self._stage(config), data, self.device, self.cpus)
+        errand = Errand(job, self.name, self._stage(config), data, self.device, self.precision, self.cpus)
         files = [reference for _, reference in shipments]
         task = self.task.remote(config.identity, pickle.dumps(errand), files, self.mailbox)
         self.out[task] = Out(job, claim, display)

@@ -11,6 +11,15 @@ from noisybench.sweeps.sweep import Job
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a run takes of a node.  gpus: None for one where the cluster has any, unless the device is the
+    CPU."""
+
+    cpus: int = 1
+    gpus: float | None = None
+
+
+@dataclass(frozen=True)
 class Errand:
     """A run to carry out.
 
@@ -23,6 +32,7 @@ class Errand:
     stage: Parcel | None
     data: tuple[Shipment, ...]
     device: str
+    precision: str
     threads: int
 
 

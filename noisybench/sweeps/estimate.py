@@ -15,7 +15,7 @@ KIND = ("dataset", "model", "train_size", "validation", "batch_size", "augment")
 Kind = tuple[object, ...]
 
 
-class Estimate:
+class Forecast:
     """The mean seconds of an epoch and its pruning, by kind of run, of what the store has from this host
     and `device` (in the words of `training.device.device_label`)."""
 

@@ -89,7 +89,14 @@ def _carry_out(errand: Errand, folder: Path, display: Display) -> Answer:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                row = run(job.config, store, choose_device(errand.device), display, force=forced(job, store))
+                row = run(
+                    job.config,
+                    store,
+                    choose_device(errand.device),
+                    display,
+                    force=forced(job, store),
+                    precision=errand.precision,
+                )
                 return Answer(Parcel.of(store, row["id"]))
             except RunBusy:
                 if time.monotonic() > deadline:

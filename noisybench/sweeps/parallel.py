@@ -9,8 +9,10 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -19,47 +21,25 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from noisybench.config import Config
+from noisybench.errors import StoreUnwritable
 from noisybench.store import Row, Store
+from noisybench.sweeps.at_once import threads_of
 from noisybench.sweeps.display import Display
+from noisybench.sweeps.estimate import in_words
+from noisybench.sweeps.hung import Patience, Silence
 from noisybench.sweeps.several import Several
 from noisybench.sweeps.sweep import Job
 
 WORKER = "noisybench.sweeps.worker"
-FAILED, BUSY = 1, 3  # as in the worker, which imports torch
+BUSY = 3  # the exit code of a process whose run another one is training
 
 # Seconds that a process has to say in the store that it was interrupted.
 GRACE = 20
 LAST_LINES = 5
 
-
-# Bytes of memory that a process is reckoned to take: torch, a data set, and the training of a large network.
-SHARE = 4 * 2**30
-
-
-def jobs_for(runs: int, devices: Sequence[str]) -> int:
-    """How many of so many runs to carry out at once on these devices, where nobody says.
-
-    On a CPU, one for each core, as far as memory goes: small networks are trained faster side by side than
-    on several cores, one after the other.  Else one for each device.  runs: those of the whole experiment,
-    whatever is left or asked for of it: a sweep that was stopped, a part of one and a shard have the same
-    threads, and the same bits.
-    """
-    if devices != ["cpu"]:
-        return max(1, min(runs, len(devices)))
-    return max(1, min(runs, _cores(), _memory() // SHARE))
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _memory() -> int:
-    """The bytes of memory that this machine has, or SHARE where it does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return SHARE
+# Seconds after which we look again whether a run says nothing any more, at the latest, and by which
+# waiting may take longer than it should: what is beyond that we were asleep, and the runs with us.
+LOOK, LATE = 60.0, 5.0
 
 
 @dataclass
@@ -72,7 +52,10 @@ class Running:
     display: Display
     output: Path
     device: str
-    silent: bool = False
+    silence: Silence
+    closed: bool = False
+    ended: bool = False
+    hung: str = ""
 
     def hear(self) -> None:
         """Pass on what the run has told since."""
@@ -80,23 +63,39 @@ class Running:
             while self.receiver.poll():
                 method, argument = self.receiver.recv()
                 getattr(self.display, method)(argument)
+                self.ended = method == "end"
+                if method == "show":
+                    self.silence.ends()
         except (EOFError, OSError):
-            self.silent = True
+            self.closed = True
+
+    def kill_if_hung(self) -> None:
+        """Kill the process if the run has told no epoch for too long.  It may not even take a signal."""
+        if self.silence.left <= 0 and not self.hung:
+            self.hung = f"no epoch ended for {in_words(self.silence.seconds)}: taken for hung and killed"
+            self.process.kill()
 
 
 class Parallel(Several):
     """A sweep with several jobs at a time.
 
     devices: where the runs are carried out, in turn.  threads: of each process on the CPU.  retries: how
-    often a run that failed is tried again.
+    often a run that failed is tried again.  patience: with a run that says nothing.
     """
 
     def __init__(
-        self, store: Store, devices: Sequence[str], n: int, display: Display, retries: int = 0
+        self,
+        store: Store,
+        devices: Sequence[str],
+        n: int,
+        display: Display,
+        retries: int = 0,
+        patience: Patience = Patience(),  # noqa: B008  (frozen)
+        precision: str = "auto",
     ) -> None:
         super().__init__(store, display, retries)
-        self.devices, self.n = devices, n
-        self.threads = max(1, _cores() // n)
+        self.devices, self.n, self.patience, self.precision = devices, n, patience, precision
+        self.threads = threads_of(n)
         self.context: SpawnContext | ForkServerContext
         if os.name == "nt":
             self.context = multiprocessing.get_context("spawn")
@@ -133,17 +132,22 @@ class Parallel(Several):
         device = min(self.devices, key=lambda name: taken[name])
         output = folder / f"{identity}-{self.tries[identity]}.txt"
         receiver, sender = self.context.Pipe(duplex=False)
-        arguments = (job, self.store.path, device, self.threads, output, sender)
+        arguments = (job, self.store.path, device, self.precision, self.threads, output, sender)
         process = self.context.Process(target=_work, args=arguments, daemon=True)
         process.start()
         sender.close()
-        self.running.append(Running(job, process, receiver, self._begun(job), output, device))
+        silence = Silence(self.patience)
+        self.running.append(Running(job, process, receiver, self._begun(job), output, device, silence))
 
     def _attend(self) -> None:
-        """Wait until a run tells something or ends."""
-        telling = [one.receiver for one in self.running if not one.silent]
-        ready = wait([*telling, *(one.process.sentinel for one in self.running)])
+        """Wait until a run tells something or ends, or has said nothing for too long."""
+        telling = [one.receiver for one in self.running if not one.closed]
+        start = time.monotonic()
+        limit = min([LOOK, *(max(0.1, one.silence.left) for one in self.running if not one.hung)])
+        ready = wait([*telling, *(one.process.sentinel for one in self.running)], limit)
+        passed = min(time.monotonic() - start, limit + LATE)
         for one in list(self.running):
+            one.silence.lasts(passed)
             one.hear()
             if one.process.sentinel in ready:
                 one.process.join()
@@ -151,6 +155,8 @@ class Parallel(Several):
                 one.receiver.close()
                 self.running.remove(one)
                 self._ended(one)
+            else:
+                one.kill_if_hung()
 
     def _ended(self, one: Running) -> None:
         code, config = one.process.exitcode, one.job.config
@@ -165,17 +171,22 @@ class Parallel(Several):
         """The row of a run that failed; the reason is told there if the run itself no longer could."""
         lines = one.output.read_text(errors="replace").splitlines() if one.output.exists() else []
         last = " | ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip())
-        reason = f"{_how(one.process.exitcode)}{f'; it last said: {last}' if last else ''}"
+        reason = f"{one.hung or _how(one.process.exitcode)}{f'; it last said: {last}' if last else ''}"
         rows = self.store.attempts(config.identity)
         if not rows or rows[0]["status"] == "completed" or rows[0]["pid"] != one.process.pid:
             # It ended before its run began.
             one.display.start(config)
             one.display.end(f"failed: {reason}")
             return {"id": config.identity[:12], "loss": config.loss, "seed": config.seed, "reason": reason}
-        if rows[0]["status"] == "running":
-            self.store.end(rows[0]["id"], "failed", reason)
+        if not one.ended:
             one.display.end(f"failed: {reason}")
-        return self.store.find(rows[0]["id"])
+        elif rows[0]["status"] != "running":
+            return rows[0]
+        # If another process has found it dead meanwhile, that knows less of how it came.
+        with suppress(StoreUnwritable):  # the sweep can say it all the same
+            self.store.end(rows[0]["id"], "failed", reason)
+            return self.store.find(rows[0]["id"])
+        return {**rows[0], "status": "failed", "reason": reason}
 
     def _stop(self) -> None:
         """End the processes that are left, softly first."""

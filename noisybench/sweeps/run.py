@@ -15,7 +15,7 @@ import noisybench
 from noisybench import datasets
 from noisybench.config import Config, Provenance, first_stage
 from noisybench.corruption import Corruption, corrupt
-from noisybench.errors import InvalidValue, RunFailed, StoreError
+from noisybench.errors import InvalidValue, RunCompleted, RunFailed, StoreError
 from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
 from noisybench.sweeps.display import Display
@@ -84,10 +84,13 @@ def run(
 
     precision = choose_precision(precision, device)
     set_up(device, precision)
-    name = store.begin(config, _provenance(device, precision, data.corruption.sha256), again=force)
-    if not name:
+    try:
+        name = store.begin(config, _provenance(device, precision, data.corruption.sha256), again=force)
+    except RunCompleted:
         # Another process has made it meanwhile.
-        return store.attempts(config.identity)[0]
+        done = store.completed(config.identity)
+        assert done is not None
+        return done
     display.start(config)
     try:
         stage = first_stage(config)

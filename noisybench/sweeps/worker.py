@@ -14,11 +14,12 @@ from noisybench.config import Config, Epoch, Pruning
 from noisybench.errors import NoisybenchError, RunBusy
 from noisybench.store import Store
 from noisybench.sweeps.display import Display
+from noisybench.sweeps.parallel import BUSY
 from noisybench.sweeps.run import run
 from noisybench.sweeps.sweep import Job, forced
 from noisybench.training.device import choose_device
 
-FAILED, BUSY = 1, 3  # exit codes
+FAILED = 1  # exit code
 
 
 class Remote(Display):
@@ -47,7 +48,9 @@ class Remote(Display):
             sys.exit(128 + signal.SIGHUP)
 
 
-def work(job: Job, store: Path, device: str, threads: int, output: Path, sender: Connection) -> None:
+def work(
+    job: Job, store: Path, device: str, precision: str, threads: int, output: Path, sender: Connection
+) -> None:
     """Carry out a job; what it prints goes to the file `output`.  Exits with FAILED or BUSY."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
@@ -57,7 +60,14 @@ def work(job: Job, store: Path, device: str, threads: int, output: Path, sender:
     torch.set_num_threads(threads)
     opened = Store.open(store)
     try:
-        run(job.config, opened, choose_device(device), Remote(sender), force=forced(job, opened))
+        run(
+            job.config,
+            opened,
+            choose_device(device),
+            Remote(sender),
+            force=forced(job, opened),
+            precision=precision,
+        )
     except RunBusy:
         sys.exit(BUSY)
     except NoisybenchError as error:

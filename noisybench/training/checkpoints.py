@@ -1,5 +1,6 @@
 """The network that a finished run leaves behind, in one file that holds no code."""
 
+import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,25 @@ from noisybench.batches import Images
 from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.errors import DataError
+from noisybench.files import replacing
 from noisybench.foreign import Foreign
 from noisybench.split import Split
 from noisybench.training.evaluation import predict
 from noisybench.training.loop import build_model
 
 FILE = "best.pt"
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Write tensors to a file that only one run writes, whole or not at all.  Raises OSError.
+
+    Through memory: of a full disk, torch.save itself would raise no more than "unexpected pos".
+    """
+    memory = io.BytesIO()
+    torch.save(content, memory)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, alone=True) as file:
+        file.write(memory.getbuffer())
 
 
 @dataclass(frozen=True)
@@ -69,17 +83,10 @@ class Checkpoint:
 
     def write(self, folder: Path) -> None:
         """Write FILE into `folder`, whole or not at all.  Raises DataError."""
-        part = folder / f"{FILE}.tmp"
         try:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                torch.save(vars(self), part)
-                part.replace(folder / FILE)
-            finally:
-                part.unlink(missing_ok=True)
-        except (OSError, RuntimeError) as error:
-            # On a full disk torch.save raises a RuntimeError of its own.
-            raise DataError(f"The network cannot be written to {folder}: {error}") from None
+            save(vars(self), folder / FILE)
+        except OSError as error:
+            raise DataError(f"The network cannot be written to {folder}: {error.strerror}.") from None
 
     @classmethod
     def read(cls, folder: Path) -> "Checkpoint":

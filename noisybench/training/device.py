@@ -30,11 +30,11 @@ def several(name: str) -> list[str]:
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
 
 
-def device_label(device: torch.device) -> str:
-    """The device in words, such as "cuda (NVIDIA H100)" or "cpu (2 threads)"."""
+def device_label(device: torch.device, threads: int | None = None) -> str:
+    """The device in words, such as "cuda (NVIDIA H100)" or "cpu (2 threads)", by default torch's."""
     if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.get_num_threads()} threads)"
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({threads or torch.get_num_threads()} threads)"
 
 
 def choose_precision(name: str, device: torch.device) -> str:

@@ -4,7 +4,6 @@ A resumed run is the run: order and augmentation derive from (seed, epoch), so t
 the optimiser and of the choice of samples is all there is.  What its epochs measured is in the store.
 """
 
-import os
 import pickle
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 import noisybench
 from noisybench.errors import DataError
+from noisybench.training.checkpoints import save
 from noisybench.training.loop import Training
 
 FILE = "resume.pt"
@@ -44,20 +44,12 @@ class Resume:
         start = time.perf_counter()
         if not self.always and COST * (start - self.written) < self.cost:
             return
-        part = self.path.with_suffix(".tmp")
         try:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with part.open("wb") as file:
-                    torch.save({**self.key, "epoch": epoch, **_state(training)}, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.replace(self.path)
-            finally:
-                part.unlink(missing_ok=True)
-        except (OSError, RuntimeError) as error:
-            # On a full disk torch.save raises a RuntimeError of its own.
-            raise DataError(f"The state of the run cannot be written to {self.path}: {error}") from None
+            save({**self.key, "epoch": epoch, **_state(training)}, self.path)
+        except OSError as error:
+            raise DataError(
+                f"The state of the run cannot be written to {self.path}: {error.strerror}."
+            ) from None
         self.written = time.perf_counter()
         self.cost = self.written - start
 

@@ -1,0 +1,37 @@
+"""Files that are there whole or not at all, whatever happens while they are written."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path, alone: bool = False) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` at the end, once it is on the disk.
+
+    If anything is raised before, `path` stays what it was.  alone: nobody else writes `path` at the same
+    time, so that a part which a killed process left behind is overwritten by the next.  Raises OSError.
+    """
+    part = path.with_name(f".{path.name}.part" if alone else f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the new name on the disk too, where the system can: without it, the old file may come back when
+    the power fails."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,109 @@
+"""Rows in and out of the file of a store: what fails is said in words, and no half of it is written."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noisybench.errors import StoreError
+from noisybench.store.health import complaint
+from noisybench.store.schema import migrate
+from noisybench.store.trouble import ERRORS, PATIENCE, damaged, explained
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sqlite_utils import Database
+
+Row = dict[str, Any]
+
+# Bytes up to which a store is checked whenever it is opened, in a tenth of a second; `merge` checks any.
+CHECKED = 8 * 2**20
+
+
+class Tables:
+    """The tables in one SQLite file; networks lie beside it, in a folder a run."""
+
+    def __init__(self, path: Path, conn: sqlite3.Connection) -> None:
+        self.path, self.conn = path, conn
+
+    @cached_property
+    def db(self) -> "Database":
+        """The same for sqlite-utils, which imports pandas: lists of runs need not wait for that."""
+        from sqlite_utils import Database
+
+        return Database(self.conn)
+
+    @contextmanager
+    def trouble(self) -> Iterator[None]:
+        """What SQLite raises within, as a StoreError."""
+        try:
+            yield
+        except ERRORS as error:
+            raise explained(self.path, error) from None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written within, or nothing; nobody else writes meanwhile.  Raises StoreError."""
+        with self.trouble(), self.conn:
+            # At once, and not at the first change: what is read within still holds when it is written.
+            self.conn.execute("BEGIN IMMEDIATE")
+            yield
+
+    def insert(self, table: str, row: Mapping[str, Any]) -> None:
+        """Write a row, in place of one with its key; within a transaction."""
+        # Plain SQL: sqlite-utils would commit by itself and read the table's columns each time.
+        columns = ", ".join(f"[{name}]" for name in row)
+        holes = ", ".join("?" * len(row))
+        self.conn.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({holes})", [*row.values()])
+
+    def forget(self, run: str) -> None:
+        """Remove all rows of a run; within a transaction."""
+        for table in ("epochs", "prunings", "transitions", "evaluations"):
+            self.conn.execute(f"DELETE FROM {table} WHERE run = ?", [run])
+        self.conn.execute("DELETE FROM runs WHERE id = ?", [run])
+
+    def query(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
+        """The rows that a query finds.  Raises StoreError."""
+        with self.trouble():
+            cursor = self.conn.execute(sql, list(values))
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def frame(self, sql: str, values: Iterable[Any] = ()) -> "pd.DataFrame":
+        """The same as a DataFrame."""
+        import pandas as pd
+
+        try:
+            return pd.read_sql_query(sql, self.conn, params=list(values))
+        except (pd.errors.DatabaseError, *ERRORS) as error:
+            raise explained(self.path, error) from None
+
+    def details(self, table: str, run: str) -> list[Row]:
+        """The rows of `epochs`, `prunings`, `transitions` or `evaluations` that belong to a run."""
+        return self.query(f"SELECT * FROM {table} WHERE run = ? ORDER BY rowid", [run])
+
+    def folder(self, run: str) -> Path:
+        """Where the run's network lies."""
+        return self.path.with_name(f"{self.path.name}-runs") / run
+
+    def remove_folder(self, run: str) -> None:
+        shutil.rmtree(self.folder(run), ignore_errors=True)
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """A connection to the database in this file, with the tables of today.  Raises StoreError."""
+    try:
+        conn = sqlite3.connect(path, timeout=PATIENCE)
+        migrate(conn)
+        found = complaint(conn) if path.stat().st_size <= CHECKED else ""
+    except ERRORS as error:
+        raise explained(path, error) from None
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from None
+    if found:
+        conn.close()
+        raise damaged(path, found)
+    return conn
