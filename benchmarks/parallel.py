@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.hardware import cores
 from benchmarks.timing import Row, against
 from noisybench import datasets
 from noisybench.config import Config
 from noisybench.errors import DataError
 from noisybench.store import Store
+from noisybench.sweeps.at_once import cores
 from noisybench.sweeps.display import Display
 from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.sweep import plan, sweep

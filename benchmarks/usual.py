@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.data import BATCH
-from benchmarks.hardware import cores
 from noisybench.batches import PADDING
+from noisybench.sweeps.at_once import cores
 
 # Of the channels of CIFAR-10.
 MEAN = (0.4914, 0.4822, 0.4465)

@@ -71,9 +71,7 @@ class KilledAfter(Display):
 def _always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write the state after each epoch."""
     write = Resume.__init__
-    monkeypatch.setattr(
-        Resume, "__init__", lambda self, folder, identity: write(self, folder, identity, True)
-    )
+    monkeypatch.setattr(Resume, "__init__", lambda self, *arguments: write(self, *arguments, always=True))
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case["loss"].partition("(")[0])
