@@ -55,7 +55,9 @@ class Stops(Display):
 
     def show(self, event: Epoch | Pruning) -> None:
         for row in self.store.runs():
-            if self.times and row["loss"] == self.loss and row["status"] == "running" and event.epoch >= 2:
+            if not self.times or row["loss"] != self.loss or row["status"] != "running":
+                continue
+            if len(self.store.details("epochs", row["id"])) >= 2:
                 os.kill(row["pid"], signal.SIGSTOP)
                 self.times -= 1
 
@@ -84,7 +86,7 @@ def test_a_run_that_hangs_is_killed_while_another_goes_on(tmp_path: Path, retrie
         os.kill(row["pid"], 0)
 
 
-def test_the_option_is_that_of_jobs(database: Path) -> None:
-    result = noisybench("sweep", "demo", "--stalled", 5)
-    assert result.exit_code == 2 and "--stalled is that of --jobs" in result.stderr
+def test_the_option_is_not_for_ray(database: Path) -> None:
+    result = noisybench("sweep", "demo", "--stalled", 5, "--executor", "ray")
+    assert result.exit_code == 2 and "--stalled is not for --executor ray" in result.stderr
     assert noisybench("sweep", "demo", "--stalled", 0, "--jobs", 1).exit_code == 2

@@ -229,7 +229,8 @@ def test_a_ray_of_its_own_ends_with_the_sweep(store: Store, tmp_path: Path, numb
     _, said = process.communicate(timeout=60)
     if number == signal.SIGINT:
         assert process.returncode == 130 and "The same command" in said and "Traceback" not in said
-    wait_for(lambda: not processes_of(process.pid), 30)
+    # Ray's own helpers look only now and then whether they are still needed.
+    wait_for(lambda: not processes_of(process.pid), 240)
     rows = Store.open(store.path).runs()
     assert rows and {row["status"] for row in rows} == {"interrupted"}
     assert list(scratch.glob("runs/*/*/runs.db-runs/*/resume.pt")), "the runs can go on"

@@ -113,7 +113,7 @@ def sweep(
         typer.Option(
             min=0.01,
             metavar="MINUTES",
-            help="With --jobs: a run that ends no epoch for so long is taken for hung, and killed."
+            help="On this machine: a run that ends no epoch for so long is taken for hung, and killed."
             f" [default: {TIMES} times its own slowest epoch, at least {LEAST / 60:g}; before its first"
             f" has ended, {FIRST / 60:g}]",
             show_default=False,

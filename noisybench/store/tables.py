@@ -98,7 +98,7 @@ def opened(path: Path) -> sqlite3.Connection:
     try:
         conn = sqlite3.connect(path, timeout=PATIENCE)
         migrate(conn)
-        found = complaint(conn) if path.stat().st_size <= CHECKED else ""
+        found = complaint(conn) if path.exists() and path.stat().st_size <= CHECKED else ""
     except ERRORS as error:
         raise explained(path, error) from None
     except StoreError as error:

@@ -122,7 +122,7 @@ class Cluster(Several):
         this process, and a cluster that can grow sees that it should."""
         most = 2 * max(1, self._places()) if self.waiting else 0
         while len(self.out) < most:
-            job = self._next(one.job for one in self.out.values())
+            job = self._next([one.job for one in self.out.values()])
             if job is None:
                 return
             self._launch(job)

@@ -121,7 +121,7 @@ class Parallel(Several):
     def _start(self, folder: Path) -> None:
         """Fill the free places with jobs that need not wait for another."""
         while len(self.running) < self.n:
-            job = self._next(one.job for one in self.running)
+            job = self._next([one.job for one in self.running])
             if job is None:
                 return
             self._launch(job, folder)

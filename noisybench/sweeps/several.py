@@ -1,7 +1,7 @@
 """What sweeps with several runs at a time have in common, wherever the runs are carried out."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from noisybench.config import first_stage
 from noisybench.store import Row, Store
@@ -25,7 +25,7 @@ class Several:
         self.left = 0
         self.busy: set[str] = set()
 
-    def _next(self, running: Iterable[Job]) -> Job | None:
+    def _next(self, running: Sequence[Job]) -> Job | None:
         """Take the first job that need not wait for the first stage of its run; None if there is none."""
         for job in list(self.waiting):
             stage = first_stage(job.config)
