@@ -39,7 +39,7 @@ def writing(model: str, folder: Path) -> Row:
     )
     for _ in training.run():
         pass
-    resume = Resume(folder / model, config.identity, always=True)
+    resume = Resume(folder / model, config.identity, training.precision, always=True)
     seconds = alternate({"write": lambda: resume.offer(training, 1)}, 2 * REPEATS)["write"]
     size = resume.path.stat().st_size
     return Row(f"writing the state of {model}", seconds, kind="seconds", unit="MB", count=size / 1e6)

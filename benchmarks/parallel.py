@@ -2,6 +2,8 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ from noisybench import datasets
 from noisybench.config import Config
 from noisybench.errors import DataError
 from noisybench.store import Store
-from noisybench.sweeps.at_once import cores
+from noisybench.sweeps.at_once import cores, threads_of
+from noisybench.sweeps.cluster import Cluster
+from noisybench.sweeps.connection import connected
 from noisybench.sweeps.display import Display
+from noisybench.sweeps.errand import Needs
 from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.sweep import plan, sweep
 
@@ -23,23 +28,21 @@ RUNS = 4
 CIFAR = {"dataset": "cifar10", "epochs": 2, "train_size": 1000}
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "digits, mlp": {"dataset": "digits", "model": "mlp(hidden=256)", "epochs": 20},
-    "cifar10, resnet8": {"dataset": "cifar10", "model": "resnet8", "epochs": 2, "train_size": 1000},
-    "cifar10, cnn6(width=8)": {
-        "dataset": "cifar10",
-        "model": "cnn6(width=8)",
-        "epochs": 2,
-        "train_size": 1000,
-    },
+    "cifar10, resnet8": {**CIFAR, "model": "resnet8"},
+    "cifar10, cnn6(width=8)": {**CIFAR, "model": "cnn6(width=8)"},
 }
 
 
 def measure() -> list[Row]:
-    return [
-        row
-        for kind, settings in KINDS.items()
-        if is_prepared(settings["dataset"])
-        for row in of(kind, settings)
-    ]
+    with ExitStack() as stack:
+        if has_ray := find_spec("ray") is not None:
+            stack.enter_context(connected(None))
+        return [
+            row
+            for kind, settings in KINDS.items()
+            if is_prepared(settings["dataset"])
+            for row in of(kind, settings, has_ray)
+        ]
 
 
 def is_prepared(dataset: str) -> bool:
@@ -50,8 +53,8 @@ def is_prepared(dataset: str) -> bool:
     return True
 
 
-def of(kind: str, settings: Mapping[str, Any]) -> list[Row]:
-    """Real sweeps into new stores; on all cores together the alternative, as without `--jobs`."""
+def of(kind: str, settings: Mapping[str, Any], has_ray: bool) -> list[Row]:
+    """Real sweeps into new stores; on all cores together the alternative, one after the other."""
     numbers = [n for n in (2**power for power in range(10)) if n <= cores()]
     configs = [Config.create(**settings, seed=seed) for seed in range(RUNS)]
 
@@ -69,7 +72,13 @@ def of(kind: str, settings: Mapping[str, Any]) -> list[Row]:
 
         return act
 
-    ways = {f"{kind}: {n} at once, {max(1, cores() // n)} threads each": at_once(n) for n in numbers}
+    def on_ray() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            Cluster(store(folder), "cpu", Needs(), Display()).sweep(plan(configs, store(folder)))
+
+    ways = {f"{kind}: {n} at once, {threads_of(n)} threads each": at_once(n) for n in numbers}
+    if has_ray:
+        ways[f"{kind}: a Ray of this machine, 1 thread each"] = on_ray
     return against(
         f"one after the other, {cores()} threads", one_by_one, ways, REPEATS, count=RUNS, unit="runs"
     )

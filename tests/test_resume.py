@@ -207,3 +207,23 @@ def test_runs_killed_at_random_moments_end_as_undisturbed_ones(tmp_path: Path) -
             assert result(killed, config.identity) == result(clean, config.identity)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_what_a_state_counts_on_is_on_the_disk_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the statements that SQLite is given: an epoch need not be on the disk when it is stored, but is
+    before a state of that epoch is written."""
+    said: list[str] = []
+    store = Store.open(tmp_path / "runs.db")
+    store.conn.set_trace_callback(said.append)
+    written = Resume.offer
+    monkeypatch.setattr(
+        Resume, "offer", lambda self, *rest: (written(self, *rest), said.append(f"{rest[1]} offered"))
+    )
+    monkeypatch.setattr("noisybench.training.resume.save", lambda state, path: said.append("state"))
+    running.run(Config.create(train_size=100, epochs=1), store, CPU, Display())
+    state = said.index("state")
+    epoch = next(n for n, line in enumerate(said) if "INTO epochs" in line)
+    levels = [line.rpartition(" ")[2] for line in said[:state] if "synchronous" in line]
+    assert epoch < state and levels[-2:] == ["NORMAL", "FULL"]

@@ -108,10 +108,15 @@ class Store(Tables):
         return [Epoch(**r) for r in events("epochs", run)], [Pruning(**r) for r in events("prunings", run)]
 
     def add(self, run: str, event: Epoch | Pruning) -> None:
-        """Store an epoch or a pruning of a run as soon as it is known."""
+        """Store an epoch or a pruning of a run as soon as it is known; `sync` has it on the disk."""
         table = "epochs" if isinstance(event, Epoch) else "prunings"
-        with self.transaction():
+        with self.transaction(durable=False):
             self.insert(table, {"run": run, **asdict(event)})
+
+    def sync(self, run: str) -> None:
+        """Have what was added to a run on the disk, for a state of it to count on."""
+        with self.transaction():
+            self.conn.execute("UPDATE runs SET status = status WHERE id = ?", [run])
 
     def add_evaluation(self, run: str, split: str, measures: Mapping[str, Any]) -> None:
         """Store what was measured on a split, in place of an earlier evaluation."""

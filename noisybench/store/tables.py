@@ -45,9 +45,14 @@ class Tables:
             raise explained(self.path, error) from None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is written within, or nothing; nobody else writes meanwhile.  Raises StoreError."""
+    def transaction(self, durable: bool = True) -> Iterator[None]:
+        """All that is written within, or nothing; nobody else writes meanwhile.  Raises StoreError.
+
+        durable: it is on the disk at the end.  Otherwise a power failure may undo it, as a whole, up to the
+        next transaction that is; no other failure does.
+        """
         with self.trouble(), self.conn:
+            self.conn.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             # At once, and not at the first change: what is read within still holds when it is written.
             self.conn.execute("BEGIN IMMEDIATE")
             yield

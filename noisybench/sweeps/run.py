@@ -99,7 +99,7 @@ def run(
         training = training_class(config.loss)(
             config, data.dataset, data.split, transition, device, precision
         )
-        resume = Resume(store.folder(name), config.identity, precision)
+        resume = Resume(store.folder(name), config.identity, precision, lambda: store.sync(name))
         _resume(training, resume, store, name)
         display.resume(training.epochs)
         for event in training.run(lambda epoch: resume.offer(training, epoch)):

@@ -6,6 +6,7 @@ the optimiser and of the choice of samples is all there is.  What its epochs mea
 
 import pickle
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,22 @@ COST = 0.02
 class Resume:
     """The file of one run.
 
-    folder: where it lies; identity: of the run's Config; precision: what it computes in.  With `always`,
-    the state is written after each epoch, whatever it costs.
+    folder: where it lies; identity: of the run's Config; precision: what it computes in.  before: called
+    before a state is written, to have on the disk what it counts on.  With `always`, that is after each
+    epoch, whatever it costs.
     """
 
-    def __init__(self, folder: Path, identity: str, precision: str, always: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: str,
+        precision: str,
+        before: Callable[[], None] = lambda: None,
+        always: bool = False,
+    ) -> None:
         self.path = folder / FILE
         self.key = {"identity": identity, "precision": precision, "noisybench": noisybench.__version__}
-        self.always = always
+        self.before, self.always = before, always
         self.written = time.perf_counter()
         self.cost = 0.0
 
@@ -44,6 +53,7 @@ class Resume:
         start = time.perf_counter()
         if not self.always and COST * (start - self.written) < self.cost:
             return
+        self.before()
         try:
             save({**self.key, "epoch": epoch, **_state(training)}, self.path)
         except OSError as error:
