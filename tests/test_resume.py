@@ -217,10 +217,6 @@ def test_what_a_state_counts_on_is_on_the_disk_before_it(
     said: list[str] = []
     store = Store.open(tmp_path / "runs.db")
     store.conn.set_trace_callback(said.append)
-    written = Resume.offer
-    monkeypatch.setattr(
-        Resume, "offer", lambda self, *rest: (written(self, *rest), said.append(f"{rest[1]} offered"))
-    )
     monkeypatch.setattr("noisybench.training.resume.save", lambda state, path: said.append("state"))
     running.run(Config.create(train_size=100, epochs=1), store, CPU, Display())
     state = said.index("state")
