@@ -17,7 +17,7 @@ REPORTS = {
     "report --compare lq cce": ("--compare", "lq", "cce"),
     "report --audit selection": ("--audit", "selection"),
     "report --figure fig1 --where rate=0.4": ("--figure", "fig1", "--where", "rate=0.4", "--out", "fig1.pdf"),
-    "report --format html": ("--format=html", "--out", "report.html"),
+    "report --format html": ("--format", "html", "--out", "report.html"),
 }
 WITH_GOAL = tuple(REPORTS)[:2]
 
@@ -32,7 +32,7 @@ def measure() -> list[Row]:
                 "report",
                 "--db",
                 str(path),
-                *(str(folder / a) if a.endswith(("pdf", "html")) else a for a in given),
+                *(str(folder / a) if a.endswith((".pdf", ".html")) else a for a in given),
             )
             for called, given in REPORTS.items()
         }

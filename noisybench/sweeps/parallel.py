@@ -101,7 +101,11 @@ class Parallel(Several):
             self.context = multiprocessing.get_context("spawn")
         else:
             self.context = multiprocessing.get_context("forkserver")
-            self.context.set_forkserver_preload([WORKER])
+            # An optimiser imports the second, for 2 s in each process.  It may ask for GPUs, which a process
+            # cannot use after a fork if they were asked for before.
+            self.context.set_forkserver_preload(
+                [WORKER, *(["torch._dynamo"] if set(devices) == {"cpu"} else [])]
+            )
             _start_server()
         self.running: list[Running] = []
 
