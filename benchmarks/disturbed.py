@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +23,6 @@ from benchmarks.hardware import hardware
 from noisybench.store import Store
 
 NOISYBENCH = [sys.executable, "-c", "from noisybench.cli import main; main()"]
-PAUSE = 4.0, 9.0  # seconds between two kills
 SWEEPS = 4  # of so many kills, one is of the sweep itself
 
 
@@ -36,12 +36,13 @@ def main() -> None:
         print(sweep(experiment, alone, ["--jobs", "2"]).strip())
         measured = measures(alone)
         equal = True
-        for name, options, workers in (
-            ("jobs", ["--jobs", "2", "--retries", "100"], of_store),
-            ("ray", ["--executor", "ray", "--retries", "100"], of_ray),
+        for name, options, workers, pause in (
+            ("jobs", ["--jobs", "2", "--retries", "100"], of_store, (4.0, 9.0)),
+            # A worker of Ray begins by importing torch, and a sweep by starting Ray.
+            ("ray", ["--executor", "ray", "--retries", "100"], of_ray, (10.0, 20.0)),
         ):
             path = Path(folder, f"{name}.db")
-            output, kills = disturb(experiment, path, options, workers)
+            output, kills = disturb(experiment, path, options, workers, pause)
             same = measures(path).equals(measured)
             equal = equal and same
             what = ", ".join(f"{number} {victim}" for victim, number in kills.items())
@@ -61,9 +62,16 @@ def sweep(experiment: str, path: Path, options: list[str]) -> str:
 
 
 def disturb(
-    experiment: str, path: Path, options: list[str], workers: Callable[[Path], list[int]]
+    experiment: str,
+    path: Path,
+    options: list[str],
+    workers: Callable[[Path], list[int]],
+    pause: tuple[float, float],
 ) -> tuple[str, dict[str, int]]:
-    """What the sweep printed in the end, and how often which process was killed."""
+    """What the sweep printed in the end, and how often which process was killed.
+
+    pause: the least and the greatest number of seconds between two kills.
+    """
     chance = random.Random(0)
     kills = {"training processes": 0, "sweeps": 0}
     while True:
@@ -71,18 +79,23 @@ def disturb(
             process = subprocess.Popen(
                 command(experiment, path, options), stdout=output, start_new_session=True
             )
-            while process.poll() is None:
-                time.sleep(chance.uniform(*PAUSE))
-                victims = workers(path)
-                if not victims:
-                    continue
-                if sum(kills.values()) % SWEEPS == SWEEPS - 1:
-                    process.kill()
-                    process.wait()
-                    kills["sweeps"] += 1
-                else:
-                    os.kill(chance.choice(victims), signal.SIGKILL)
-                    kills["training processes"] += 1
+            try:
+                while process.poll() is None:
+                    time.sleep(chance.uniform(*pause))
+                    victims = workers(path)
+                    if not victims:
+                        continue
+                    if sum(kills.values()) % SWEEPS == SWEEPS - 1:
+                        process.kill()
+                        process.wait()
+                        kills["sweeps"] += 1
+                        continue
+                    with suppress(ProcessLookupError):  # it has just ended
+                        os.kill(chance.choice(victims), signal.SIGKILL)
+                        kills["training processes"] += 1
+            finally:
+                process.terminate()
+                process.wait()
             if process.returncode == 0:
                 output.seek(0)
                 return output.read(), kills
