@@ -173,7 +173,8 @@ def command(store: Path, grid: Path, *options: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])},
+        # The very copy of noisybench that is tested, and not one in the working directory.
+        env={**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1]), "PYTHONSAFEPATH": "1"},
     )
 
 
