@@ -1,7 +1,7 @@
 """The same result: test accuracy of our training and of a plain PyTorch loop in float32, over seeds.
 
 `python -m benchmarks.agreement [--seeds N]`.  At one seed both have the same noisy labels and initial
-weights; order, augmentation, precision and memory format are each one's own.
+weights, and both follow the protocol; order, augmentation, precision and memory format are each one's own.
 """
 
 import argparse
@@ -68,13 +68,12 @@ def both(seed: int) -> tuple[float, float]:
     )
     images, labels = dataset.train_images[cut.train], drawn.given[cut.train]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, PROTOCOL["milestones"])
-    batches = usual.loader(images, labels)
+    mean = training.mean.cpu().permute(2, 0, 1)
+    batches = usual.loader(images, labels, mean)
     for _ in range(config.epochs):
         usual.train(model, optimiser, batches, device)
         schedule.step()
-    test = torch.from_numpy(dataset.test_images).permute(0, 3, 1, 2) / 255 - torch.tensor(usual.MEAN).view(
-        3, 1, 1
-    )
+    test = torch.from_numpy(dataset.test_images).permute(0, 3, 1, 2) / 255 - mean
     return ours, usual.accuracy(model, test, torch.from_numpy(dataset.test_labels), device)
 
 

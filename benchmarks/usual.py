@@ -19,20 +19,24 @@ Loader = DataLoader[tuple[Tensor, int]]
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """What torchvision.datasets.CIFAR10 does with an image, and the usual transforms."""
+    """What torchvision.datasets.CIFAR10 does with an image, and the usual transforms.
 
-    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    mean: (channels, h, w), subtracted before the crop, as the protocol here has it; by default, that of
+    each channel after it, as is usual.
+    """
+
+    def __init__(
+        self, images: NDArray[np.uint8], labels: NDArray[np.int64], mean: Tensor | None = None
+    ) -> None:
         from torchvision import transforms
 
         self.images, self.labels = images, labels
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(images.shape[1], PADDING),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(MEAN, (1.0, 1.0, 1.0)),
-            ]
-        )
+        augment = [transforms.RandomCrop(images.shape[1], PADDING), transforms.RandomHorizontalFlip()]
+        if mean is None:
+            steps = [*augment, transforms.ToTensor(), transforms.Normalize(MEAN, (1.0, 1.0, 1.0))]
+        else:
+            steps = [transforms.ToTensor(), transforms.Lambda(lambda image: image - mean), *augment]
+        self.transform = transforms.Compose(steps)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -43,10 +47,10 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[row])), int(self.labels[row])
 
 
-def loader(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Loader:
+def loader(images: NDArray[np.uint8], labels: NDArray[np.int64], mean: Tensor | None = None) -> Loader:
     """Shuffled, with a worker for each core that stays for the next epoch."""
     return DataLoader(
-        Pictures(images, labels),
+        Pictures(images, labels, mean),
         BATCH,
         shuffle=True,
         drop_last=True,
