@@ -270,7 +270,8 @@ class Result:
 class Provenance:
     """Where and with what a run was made: recorded beside it, no part of its identity.
 
-    labels_sha256: of the noisy labels of all training images; commit: of noisybench's own checkout.
+    labels_sha256: of the noisy labels of all training images; commit: of noisybench's own checkout;
+    began: what tells the process from a later one of its number, where the system does.
     """
 
     device: str
@@ -281,3 +282,4 @@ class Provenance:
     labels_sha256: str
     host: str
     pid: int
+    began: str = ""

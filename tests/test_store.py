@@ -12,6 +12,7 @@ import pytest
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted, StoreError
 from noisybench.store import Store
+from noisybench.store.processes import began
 from noisybench.store.schema import VERSION
 
 CONFIG = Config.create(loss="lq", seed=3)
@@ -162,6 +163,37 @@ def test_a_dead_process_that_nobody_has_asked_about_is_dead(store: Store) -> Non
     run = store.begin(CONFIG, replace(HERE, pid=child))
     assert store.begin(CONFIG, HERE) == run
     os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process began")
+def test_a_later_process_of_the_same_number_is_another(store: Store) -> None:
+    """As after a power failure, or when a container is started anew: the numbers are the same again."""
+    parent = replace(HERE, host=socket.gethostname(), pid=os.getppid())
+    boot, _, tick = began(parent.pid).partition(" ")
+    now, *before = began(parent.pid), f"{boot} {int(tick) - 1}", f"another-boot {tick}"
+    runs = [
+        store.begin(replace(CONFIG, seed=seed), replace(parent, began=since))
+        for seed, since in enumerate(["", now, *before])
+    ]
+    for seed in (0, 1):
+        with pytest.raises(RunBusy):
+            store.begin(replace(CONFIG, seed=seed), replace(parent, pid=os.getpid()))
+    assert store.begin(replace(CONFIG, seed=2), replace(parent, pid=os.getpid())) == runs[2]
+    store.begin(replace(CONFIG, seed=2), replace(parent, began=before[0]))
+    states = [row["status"] for row in map(Store.open(store.path).find, runs)]
+    assert states == ["running", "running", "interrupted", "interrupted"]
+
+
+def test_a_process_keeps_its_beginning_and_no_two_share_one() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        first = began(child.pid)
+        time.sleep(0.05)
+        assert began(child.pid) == first
+        assert not first or first != began(os.getpid())
+    finally:
+        child.communicate(b"\n")
+    assert began(child.pid) == ""
 
 
 def test_a_run_whose_process_was_killed_is_interrupted(store: Store) -> None:

@@ -27,7 +27,7 @@ TOLD: Mapping[str, Sequence[str]] = {
     "Settings": tuple(declared_fields()),
     "Measured": ("status", "reason", *(field.name for field in fields(Result))),
     "Made with": (
-        *(field.name for field in fields(Provenance) if field.name not in ("host", "pid")),
+        *(field.name for field in fields(Provenance) if field.name not in ("host", "pid", "began")),
         *("identity", "attempt", "started", "ended"),
     ),
 }

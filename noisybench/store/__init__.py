@@ -75,7 +75,7 @@ class Store(Tables):
         """
         with self.transaction():
             earlier = self.query(
-                "SELECT id, attempt, status, host, pid FROM runs WHERE identity = ? ORDER BY attempt",
+                "SELECT id, attempt, status, host, pid, began FROM runs WHERE identity = ? ORDER BY attempt",
                 [config.identity],
             )
             done = next((row["id"] for row in earlier if row["status"] == "completed"), None)
@@ -153,8 +153,8 @@ class Store(Tables):
     def end_dead_runs(self) -> None:
         """Mark as interrupted the runs of processes that were killed on this machine."""
         here = socket.gethostname()
-        for row in self.query("SELECT id, status, host, pid FROM runs WHERE status = 'running'"):
-            if row["host"] == here and not is_running(row["pid"]):
+        for row in self.query("SELECT id, status, host, pid, began FROM runs WHERE status = 'running'"):
+            if row["host"] == here and not is_running(row["pid"], row["began"]):
                 self.end(row["id"], "interrupted", f"process {row['pid']} was killed")
 
     def _end(self, run: str, status: str, values: Mapping[str, Any]) -> None:

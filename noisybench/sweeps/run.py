@@ -18,6 +18,7 @@ from noisybench.corruption import Corruption, corrupt
 from noisybench.errors import InvalidValue, RunCompleted, RunFailed, StoreError
 from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
+from noisybench.store.processes import began
 from noisybench.sweeps.display import Display
 from noisybench.sweeps.inputs import Inputs
 
@@ -175,6 +176,7 @@ def _provenance(device: "torch.device", precision: str, labels: str) -> Provenan
         labels_sha256=labels,
         host=socket.gethostname(),
         pid=os.getpid(),
+        began=began(os.getpid()),
     )
 
 
