@@ -1,10 +1,14 @@
 """How many runs this machine carries out at once, and with how many threads each."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 # Bytes of memory that a process is reckoned to take: torch, a data set, and the training of a large network.
 SHARE = 4 * 2**30
+
+GROUPS, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def jobs_for(runs: int, devices: Sequence[str]) -> int:
@@ -26,13 +30,32 @@ def threads_of(at_once: int) -> int:
 
 
 def cores() -> int:
-    """How many cores this process may use; where the system cannot tell (macOS), how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use, by its affinity and by the quota of its container."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 def _memory() -> int:
-    """The bytes of memory that this machine has, or SHARE where it does not say."""
+    """The bytes of memory that this process may use, or SHARE where the system does not say."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits()])
     except (AttributeError, ValueError, OSError):
         return SHARE
+
+
+def _limits() -> Iterator[int]:
+    """The limits of memory, in bytes, of the control groups that this process is in, as those of a
+    container or of a job of Slurm: only Linux has such, in one of two ways."""
+    lines = GROUPS.read_text().splitlines() if GROUPS.exists() else []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root, name = (MOUNT / "memory", "memory.limit_in_bytes") if controllers else (MOUNT, "memory.max")
+        inner = root / path.lstrip("/")
+        for folder in (inner, *inner.parents):
+            # "max" is no limit; a container may not see the groups that it lies in.
+            with suppress(OSError, ValueError):
+                if folder.is_relative_to(root):
+                    yield int((folder / name).read_text())

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from noisybench.errors import InvalidValue
+from noisybench.sweeps.at_once import cores
 
 SECONDS = 10  # to wait for somebody to answer at an address
 
@@ -35,7 +36,7 @@ def connected(address: str | None) -> Iterator[bool]:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address == "local":
-        quiet |= {"include_dashboard": False, "num_cpus": _cpus()}
+        quiet |= {"include_dashboard": False, "num_cpus": cores()}
     _knock(address)
     on_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
@@ -78,7 +79,3 @@ def _knock(address: str) -> None:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidValue(f"No Ray cluster answers at {address}: {reason}.") from None
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
