@@ -88,7 +88,7 @@ def test_first_use_leaves_alone_what_another_process_has_just_prepared(
     folder = home / "datasets" / "digits"
     prepared_by_other = folder.stat().st_ino
     # Both processes found nothing; the other was quicker.
-    monkeypatch.setattr("noisybench.datasets.home._read_meta", lambda name: None)
+    monkeypatch.setattr("noisybench.datasets.home.read_meta", lambda name: None)
     assert datasets.load("digits").canonical
     assert folder.stat().st_ino == prepared_by_other
 

@@ -70,7 +70,7 @@ def load(name: str) -> Dataset:
     Images are mapped from disk and read as they are used; writing to them changes no file.  Raises
     UnknownName, or DataError if it is not prepared, not the content asked for, or damaged.
     """
-    prepared = _prepared(name)
+    prepared = metadata_of(name)
     about = DATASETS[prepared.name].about
     arrays = {}
     for part, n in zip(PARTS, (prepared.n_train, prepared.n_test), strict=True):
@@ -95,7 +95,7 @@ def identify(name: str) -> str:
 
     Reads only the metadata.  Raises UnknownName or DataError, as `load` does.
     """
-    return _prepared(name).identity
+    return metadata_of(name).identity
 
 
 def add(name: str, source: Path | None = None) -> Prepared:
@@ -113,7 +113,7 @@ def verify(name: str) -> Prepared:
     Raises DataError if they are not those that were prepared, or not in canonical order.
     """
     dataset = load(name)
-    prepared = _prepared(name)
+    prepared = metadata_of(name)
     for part in (dataset.train, dataset.test):
         keys = part.keys()
         if keys != sorted(keys):
@@ -139,7 +139,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     problem = prepared = None
     folder = folder_of(entry.name)
     try:
-        prepared = _read_meta(entry.name)
+        prepared = read_meta(entry.name)
     except DataError as error:
         problem = str(error)
     n_train, n_test = (prepared.n_train, prepared.n_test) if prepared else entry.about["counts"]
@@ -162,11 +162,11 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _prepared(name: str) -> Prepared:
+def metadata_of(name: str) -> Prepared:
     """The metadata of what is prepared, which is what `name` asks for; what is embedded is prepared now."""
     stem, at, wanted = name.partition("@")
     entry = DATASETS[stem]
-    prepared = _read_meta(stem)
+    prepared = read_meta(stem)
     if prepared is None and entry.about["embedded"]:
         prepared = _prepare(entry, None, replace=False)
     if prepared is None:
@@ -182,7 +182,7 @@ def _prepared(name: str) -> Prepared:
     return prepared
 
 
-def _read_meta(name: str) -> Prepared | None:
+def read_meta(name: str) -> Prepared | None:
     """The metadata of the prepared data set, or None if there is none."""
     try:
         meta = json.loads((folder_of(name) / META).read_bytes())
@@ -224,7 +224,7 @@ def _prepare(entry: Entry, source: Path | None, replace: bool) -> Prepared:
         source=_source_in_words(entry, source),
     )
     try:
-        with _replacing(folder_of(entry.name), replace) as folder:
+        with replacing_folder(folder_of(entry.name), replace) as folder:
             _write(folder, prepared, train.in_canonical_order(), test.in_canonical_order())
     except OSError as error:
         raise DataError(f"{folder_of(entry.name)} cannot be written: {error.strerror or error}.") from None
@@ -247,7 +247,7 @@ def _write(folder: Path, prepared: Prepared, train: Part, test: Part) -> None:
 
 
 @contextmanager
-def _replacing(target: Path, replace: bool) -> Iterator[Path]:
+def replacing_folder(target: Path, replace: bool) -> Iterator[Path]:
     """A folder to fill, which takes the place of `target` when the block ends without an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:

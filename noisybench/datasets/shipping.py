@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisybench.datasets.home import META, N_DIGITS, _prepared, _read_meta, _replacing, folder_of
+from noisybench.datasets.home import META, N_DIGITS, folder_of, metadata_of, read_meta, replacing_folder
 from noisybench.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Shipment:
     @classmethod
     def of(cls, name: str) -> "Shipment":
         """That of the data set prepared here as `name`.  Raises DataError if it is not."""
-        prepared = _prepared(name)
+        prepared = metadata_of(name)
         files = sorted(folder_of(prepared.name).iterdir())
         sizes = tuple((file.name, file.stat().st_size) for file in files)
         return cls(prepared.name, prepared.fingerprint, sizes)
@@ -57,7 +57,7 @@ class Shipment:
                 if not self._is_whole(target):
                     # What cleans up temporary folders may have taken some of the files.
                     shutil.rmtree(target, ignore_errors=True)
-                    with _replacing(target, replace=False) as folder:
+                    with replacing_folder(target, replace=False) as folder:
                         for name, content in fetch().items():
                             content.tofile(folder / name)
         except OSError as error:
@@ -66,7 +66,7 @@ class Shipment:
 
     def _is_at_home(self) -> bool:
         try:
-            prepared = _read_meta(self.name)
+            prepared = read_meta(self.name)
         except DataError:
             return False
         return prepared is not None and prepared.fingerprint == self.fingerprint
