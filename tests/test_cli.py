@@ -157,6 +157,11 @@ def test_evaluate_agrees_with_training_and_is_stored(trained: dict[str, Any], da
 def test_runs_list_show_delete(trained: dict[str, Any], database: Path) -> None:
     assert trained["run"] in succeed("runs", "list")
     assert [row["id"] for row in as_json("runs", "list")] == [trained["run"]]
+    for conditions, found in (("loss=lq", 1), ("status=failed", 0), ("rate=0.4", 1)):
+        assert len(as_json("runs", "list", "--where", conditions)) == found
+    refused = noisybench("runs", "list", "--where", "status=failed")
+    assert "None of the 1 runs" in refused.stdout and "Known values of status: completed" in refused.stderr
+    assert noisybench("runs", "list", "--where", "colour=red").exit_code == 2
     shown = as_json("runs", "show", trained["run"][:4])
     assert len(shown["details"]["epochs"]) == 12
     text = succeed("runs", "show", trained["run"])
@@ -166,6 +171,16 @@ def test_runs_list_show_delete(trained: dict[str, Any], database: Path) -> None:
     assert noisybench("runs", "delete", trained["run"]).exit_code != 0, "without an answer it does nothing"
     succeed("runs", "delete", trained["run"], "--yes")
     assert as_json("runs", "list") == [] and not folder.exists()
+
+
+def test_runs_list_shows_the_newest_first_and_no_more_than_asked(database: Path) -> None:
+    for seed in range(3):
+        succeed("train", *SHORT, "--seed", seed)
+    assert [row["seed"] for row in as_json("runs", "list", "--limit", 2)] == [2, 1]
+    assert [row["seed"] for row in as_json("runs", "list", "--where", "seed=0", "--where", "seed=2")] == [
+        2,
+        0,
+    ]
 
 
 def test_a_sweep_of_a_file_skips_what_is_there_and_prints_its_table(tmp_path: Path, database: Path) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from noisybench.cli import export, merge
-from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName
-from noisybench.cli.console import console, print_json, say
+from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName, Where
+from noisybench.cli.console import console, print_json, say, warn
 from noisybench.cli.corrupt import MATRIX_CLASSES
 from noisybench.cli.progress import measures
 from noisybench.config import Epoch, Pruning, declared_fields
@@ -24,16 +24,25 @@ NARROW = ("id", "status", "rate", "seed")
 
 
 @app.command("list")
-def list_runs(db: Database = DATABASE, as_json: AsJson = False) -> None:
-    """List all runs, the newest first."""
+def list_runs(
+    db: Database = DATABASE,
+    where: Where = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many at most.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, the newest first."""
     from noisybench.store import Store
 
     rows = Store.read(db).runs()
+    total = len(rows)
+    if rows and where:
+        rows = _matching(rows, where)
+    rows = rows[:limit]
     if as_json:
         print_json(rows)
         return
     if not rows:
-        say(f"No runs in {db} yet.")
+        say(f"None of the {total} runs in {db} is such a one." if total else f"No runs in {db} yet.")
         return
     from rich.table import Table
 
@@ -135,6 +144,18 @@ def _show_transition(matrices: dict[str, Any]) -> None:
 
 def _as(kind: type, row: dict[str, Any]) -> Any:
     return kind(**{name: value for name, value in row.items() if name != "run"})
+
+
+def _matching(rows: list[dict[str, Any]], where: list[str]) -> list[dict[str, Any]]:
+    """The runs that meet the conditions; a value that no run has is told."""
+    import pandas as pd
+
+    from noisybench.reporting.selection import select
+
+    selected, unmatched = select(pd.DataFrame(rows), where)
+    for sentence in unmatched:
+        warn(sentence)
+    return [rows[number] for number in selected.index]
 
 
 def _percent(value: float | None) -> str:
