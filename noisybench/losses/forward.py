@@ -19,7 +19,14 @@ def forward_corrected(logits: Tensor, target: Tensor, transition: Tensor) -> Ten
 
     Can be differentiated twice, and by the transition matrix.
     """
-    in_blocks = (
+    if _in_blocks(logits, transition):
+        return InBlocks.apply(logits, target, transition)  # type: ignore[no-any-return]
+    return -_log_joint(logits, target, transition).logsumexp(dim=1)
+
+
+def _in_blocks(logits: Tensor, transition: Tensor) -> bool:
+    """Whether the one pass can be taken, and pays."""
+    return (
         logits.device.type == "cpu"
         and torch.is_grad_enabled()
         and logits.requires_grad
@@ -28,9 +35,6 @@ def forward_corrected(logits: Tensor, target: Tensor, transition: Tensor) -> Ten
         and not torch._C._are_functorch_transforms_active()
         and not torch.compiler.is_compiling()
     )
-    if in_blocks:
-        return InBlocks.apply(logits, target, transition)  # type: ignore[no-any-return]
-    return -_log_joint(logits, target, transition).logsumexp(dim=1)
 
 
 def _log_joint(logits: Tensor, target: Tensor, transition: Tensor) -> Tensor:
