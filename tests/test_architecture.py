@@ -26,6 +26,7 @@ ORDER = [
     "corruption",
     "manifest",
     "losses",
+    "convolutions",
     "networks",
     "models",
     "split",
