@@ -17,7 +17,7 @@ from benchmarks.hardware import hardware
 from benchmarks.timing import Row
 
 HERE = Path(__file__).parent
-NOT_ONES = {"__main__", "agreement", "data", "disturbed", "hardware", "stores", "timing", "usual"}
+NOT_ONES = {"__main__", "agreement", "data", "disturbed", "hardware", "setting", "stores", "timing", "usual"}
 NAMES = sorted({module.name for module in iter_modules([str(HERE)])} - NOT_ONES)
 
 

@@ -1,28 +1,17 @@
 """Training end to end against a plain PyTorch loop in float32 over a DataLoader, and what our input takes."""
 
-from collections.abc import Callable, Iterator
-from itertools import chain, count, islice
-from typing import TypeVar
+from itertools import islice
 
-import numpy as np
 import torch
 
 from benchmarks import usual
-from benchmarks.data import BATCH, cifar10
+from benchmarks.data import BATCH
 from benchmarks.hardware import synchronise
+from benchmarks.setting import NETWORKS, Setting, endless
 from benchmarks.timing import Goal, Row, alternate
-from noisybench.batches import epoch_steps
-from noisybench.config import Config
-from noisybench.corruption import corrupt
 from noisybench.registry import MODELS
-from noisybench.split import split
-from noisybench.training.device import choose_device, choose_precision, set_up
-from noisybench.training.loop import Sums, Training
+from noisybench.training.loop import Sums
 
-Item = TypeVar("Item")
-
-# A network and the steps of a round on a CPU.
-NETWORKS = {"resnet34": 1, "cnn6": 4, "resnet18(width=16)": 10}
 ROUNDS = 4
 INPUT_GOAL = 0.03
 GOALS = {
@@ -33,31 +22,20 @@ GOALS = {
 
 
 def measure() -> list[Row]:
-    device = choose_device("auto")
-    precision = choose_precision("auto", device)
-    goals = GOALS.get((device.type, precision), {})
-    rows = []
-    for name, steps in NETWORKS.items():
-        rows += network(
-            name, steps * (50 if device.type == "cuda" else 1), device, precision, goals.get(name)
-        )
-    return rows
+    return [row for name in NETWORKS for row in network(name)]
 
 
-def network(name: str, n: int, device: torch.device, precision: str, goal: float | None) -> list[Row]:
-    """n steps a round of cce on CIFAR-10 with 40 % uniform noise, and as many without the network."""
-    config = Config.create(dataset="cifar10", loss="cce", model=name, rate=0.4)
-    dataset = cifar10()
-    drawn = corrupt(config, dataset.train_labels)
-    cut = split(config, dataset, drawn.given)
-    set_up(device, precision)
-    training = Training(config, dataset, cut, drawn.transition, device, precision)
+def network(name: str) -> list[Row]:
+    """Some steps a round, and as many without the network."""
+    setting = Setting.of(name)
+    training, steps, n, device = setting.training, setting.steps, setting.n, setting.training.device
+    goal = GOALS.get((device.type, training.precision), {}).get(name)
     training.model.train()
     sums = Sums(device)
+    dataset = setting.dataset
     model = MODELS.bind(name)(dataset.shape, dataset.n_classes).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    loader = usual.loader(dataset.train_images[cut.train], drawn.given[cut.train])
-    steps = endless(lambda epoch: epoch_steps(np.arange(len(cut.train)), BATCH, True, 0, epoch, device))
+    loader = usual.loader(dataset.train_images[setting.rows], setting.given)
     batches = endless(lambda epoch: iter(loader))
 
     def our_steps() -> None:
@@ -78,7 +56,7 @@ def network(name: str, n: int, device: torch.device, precision: str, goal: float
     images = {"unit": "images", "count": n * BATCH}
     return [
         Row(
-            f"{name}, {precision}",
+            f"{name}, {training.precision}",
             seconds["ours"],
             "plain loop, fp32",
             seconds["usual"],
@@ -95,8 +73,3 @@ def network(name: str, n: int, device: torch.device, precision: str, goal: float
             **images,
         ),
     ]
-
-
-def endless(epoch: Callable[[int], Iterator[Item]]) -> Iterator[Item]:
-    """What one epoch gives after the other."""
-    return chain.from_iterable(epoch(number) for number in count(1))
