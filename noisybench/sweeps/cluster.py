@@ -20,14 +20,14 @@ import noisybench
 from noisybench.config import Config, Epoch, Provenance, first_stage
 from noisybench.datasets.shipping import Shipment
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted
-from noisybench.registry import NOISES
 from noisybench.store import Row, Store
 from noisybench.store.attempts import Contradiction
 from noisybench.store.merge import merge
 from noisybench.store.parcel import Parcel
+from noisybench.store.processes import began
 from noisybench.sweeps import remote
 from noisybench.sweeps.display import Display
-from noisybench.sweeps.errand import Answer, Errand, Needs
+from noisybench.sweeps.errand import Answer, Errand, Needs, data_of
 from noisybench.sweeps.several import Several
 from noisybench.sweeps.sweep import Job, forced
 
@@ -130,7 +130,7 @@ class Cluster(Several):
     def _launch(self, job: Job) -> None:
         config = job.config
         display = self._begun(job)
-        shipments = [self._ship(name) for name in _datasets(config)]
+        shipments = [self._ship(name) for name in data_of(config)]
         try:
             claim = self.store.begin(config, _claim(), again=forced(job, self.store))
         except RunBusy:
@@ -279,12 +279,6 @@ class Cluster(Several):
         return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
 
 
-def _datasets(config: Config) -> list[str]:
-    """The data sets that a run needs."""
-    noise = NOISES.bind(config.noise)
-    return [config.dataset, *([noise.arguments["source"]] if noise.entry.about.get("open_set") else [])]
-
-
 def _claim() -> Provenance:
     """What the store says of a run while it is on the cluster: that this process answers for it."""
     return Provenance(
@@ -296,4 +290,5 @@ def _claim() -> Provenance:
         labels_sha256="",
         host=socket.gethostname(),
         pid=os.getpid(),
+        began=began(os.getpid()),
     )

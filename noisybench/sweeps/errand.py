@@ -5,7 +5,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from noisybench.config import Config
 from noisybench.datasets.shipping import Shipment
+from noisybench.registry import NOISES
 from noisybench.store.parcel import Parcel
 from noisybench.sweeps.sweep import Job
 
@@ -44,6 +46,12 @@ class Answer:
     parcel: Parcel | None = None
     failure: str = ""
     busy: bool = False
+
+
+def data_of(config: Config) -> list[str]:
+    """The data sets that a run needs."""
+    noise = NOISES.bind(config.noise)
+    return [config.dataset, *([noise.arguments["source"]] if noise.entry.about.get("open_set") else [])]
 
 
 def scratch() -> Path:
