@@ -78,8 +78,10 @@ def time_of(seconds: Sequence[float], row: Row) -> str:
     scale, unit = next(
         pair for pair in ((1, "s"), (1e3, "ms"), (1e6, "µs")) if median * pair[0] >= 1 or pair[1] == "µs"
     )
-    rate = f", {row.count / median:,.0f} {row.unit}/s" if row.count else ""
-    return f"{median * scale:.3g} {unit}{rate}"
+    if not row.count:
+        return f"{median * scale:.3g} {unit}"
+    rate = row.count / median
+    return f"{median * scale:.3g} {unit}, {rate:{',.0f' if rate >= 10 else '.2g'}} {row.unit}/s"
 
 
 def table(name: str, rows: Sequence[Row]) -> Table:

@@ -1,10 +1,12 @@
 """The same result: test accuracy of our training and of a plain PyTorch loop in float32, over seeds.
 
-`python -m benchmarks.agreement [--seeds N]`.  At one seed both have the same noisy labels and initial
-weights, and both follow the protocol; order, augmentation, precision and memory format are each one's own.
+`python -m benchmarks.agreement [--seeds N] [--model MODEL]`.  At one seed both have the same noisy labels and
+initial weights, and both follow the protocol; order, augmentation, precision and memory format are each one's
+own.
 """
 
 import argparse
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,22 +22,22 @@ from noisybench.split import split
 from noisybench.training.device import choose_device, choose_precision, set_up
 from noisybench.training.loop import Training, build_model
 
-SETTING = {"dataset": "cifar10", "loss": "cce", "model": "resnet8(width=8)", "rate": 0.4, "train_size": 6000}
+SETTING = {"dataset": "cifar10", "loss": "cce", "rate": 0.4, "train_size": 6000}
 PROTOCOL = {"epochs": 6, "milestones": (4,), "lr": 0.1}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement", description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
-    seeds = range(parser.parse_args().seeds)
-    pairs = np.array([both(seed) for seed in track(seeds, "seeds")]) * 100
+    parser.add_argument("--model", default="resnet8")
+    arguments = parser.parse_args()
+    setting = {**SETTING, "model": arguments.model, **PROTOCOL}
+    pairs = np.array([both(setting, seed) for seed in track(range(arguments.seeds), "seeds")]) * 100
     ours, plain = pairs.T
     test = stats.ttest_rel(ours, plain)
     low, high = test.confidence_interval(0.95)
     print(hardware())
-    print(
-        f"{SETTING} {PROTOCOL}: test accuracy in percent, mean ± standard deviation (n−1), n = {len(pairs)}"
-    )
+    print(f"{setting}: test accuracy in percent, mean ± standard deviation (n−1), n = {len(pairs)}")
     print(f"ours, {precision()}: {ours.mean():.2f} ± {ours.std(ddof=1):.2f}")
     print(f"plain loop, fp32: {plain.mean():.2f} ± {plain.std(ddof=1):.2f}")
     print(
@@ -48,9 +50,9 @@ def precision() -> str:
     return choose_precision("auto", choose_device("auto"))
 
 
-def both(seed: int) -> tuple[float, float]:
+def both(setting: dict[str, Any], seed: int) -> tuple[float, float]:
     """The test accuracies of the last epoch: ours, and the plain loop's."""
-    config = Config.create(**SETTING, **PROTOCOL, seed=seed)
+    config = Config.create(**setting, seed=seed)
     device = choose_device("auto")
     set_up(device, precision())
     dataset = cifar10()
@@ -67,7 +69,7 @@ def both(seed: int) -> tuple[float, float]:
         model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
     images, labels = dataset.train_images[cut.train], drawn.given[cut.train]
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, PROTOCOL["milestones"])
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, config.milestones)
     mean = training.mean.cpu().permute(2, 0, 1)
     batches = usual.loader(images, labels, mean)
     for _ in range(config.epochs):

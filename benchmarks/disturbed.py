@@ -39,7 +39,7 @@ def main() -> None:
         for name, options, workers, pause in (
             ("jobs", ["--jobs", "2", "--retries", "100"], of_store, (4.0, 9.0)),
             # A worker of Ray begins by importing torch, and a sweep by starting Ray.
-            ("ray", ["--executor", "ray", "--retries", "100"], of_ray, (10.0, 20.0)),
+            ("ray", ["--executor", "ray", "--retries", "100"], of_ray, (15.0, 30.0)),
         ):
             path = Path(folder, f"{name}.db")
             output, kills = disturb(experiment, path, options, workers, pause)

@@ -70,6 +70,7 @@ def test_tables_name_the_hardware_and_what_was_missed(
         "| a loss | 2 s, 5 samples/s | another | 1 s, 10 samples/s | cost 2 (2 to 2) | ≤ 1.3 (missed) |"
         in said
     )
+    assert harness.time_of([4.0], Row("a sweep", [4.0], unit="runs", count=1)) == "4 s, 0.25 runs/s"
     run(monkeypatch, 2.0, "--json")
     document = json.loads(capsys.readouterr().out)
     assert document["benchmarks"]["fake"][0]["value"] == 2.0 and document["hardware"] == harness.hardware()
