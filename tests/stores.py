@@ -80,6 +80,6 @@ def bits(path: Path) -> list[Any]:
             for table in TABLES[1:]
             for row in store.details(table, run["id"])
         ]
-        apart = ("started", "ended", "seconds", "pid")
+        apart = ("started", "ended", "seconds", "pid", "began")
         found.append(({name: run[name] for name in run.keys() - set(apart)}, details, tensors))
     return found

@@ -213,13 +213,23 @@ def test_what_a_state_counts_on_is_on_the_disk_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the statements that SQLite is given: an epoch need not be on the disk when it is stored, but is
-    before a state of that epoch is written."""
+    before a state of that epoch is written.  SQLite syncs its log when something was written to it."""
     said: list[str] = []
+    grown: list[int] = []
     store = Store.open(tmp_path / "runs.db")
     store.conn.set_trace_callback(said.append)
+    log, sync = tmp_path / "runs.db-wal", store.sync
+
+    def watched() -> None:
+        before = log.stat().st_size
+        sync()
+        grown.append(log.stat().st_size - before)
+
+    monkeypatch.setattr(store, "sync", watched)
     monkeypatch.setattr("noisybench.training.resume.save", lambda state, path: said.append("state"))
     running.run(Config.create(train_size=100, epochs=1), store, CPU, Display())
     state = said.index("state")
     epoch = next(n for n, line in enumerate(said) if "INTO epochs" in line)
     levels = [line.rpartition(" ")[2] for line in said[:state] if "synchronous" in line]
     assert epoch < state and levels[-2:] == ["NORMAL", "FULL"]
+    assert grown and min(grown) > 0

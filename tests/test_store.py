@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,6 +164,27 @@ def test_a_dead_process_that_nobody_has_asked_about_is_dead(store: Store) -> Non
     run = store.begin(CONFIG, replace(HERE, pid=child))
     assert store.begin(CONFIG, HERE) == run
     os.waitpid(child, 0)
+
+
+def test_a_run_that_was_taken_over_meanwhile_is_not_taken_for_dead(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = replace(HERE, host=socket.gethostname())
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    other = Store.open(store.path)
+    run = store.begin(CONFIG, replace(here, pid=child))
+    transaction = store.transaction
+
+    def after_another() -> AbstractContextManager[None]:
+        other.begin(CONFIG, replace(here, pid=os.getppid()))
+        return transaction()
+
+    monkeypatch.setattr(store, "transaction", after_another)
+    store.end_dead_runs()
+    assert (store.find(run)["status"], store.find(run)["pid"]) == ("running", os.getppid())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process began")

@@ -9,8 +9,10 @@ from commands import noisybench, succeed
 from test_store import EPOCH, HERE, PRUNING, RESULT
 
 from noisybench.config import Config
+from noisybench.corruption import as_prepared
 from noisybench.errors import DataError
 from noisybench.store import Store
+from noisybench.sweeps.at_once import jobs_for, threads_of
 from noisybench.sweeps.estimate import Forecast, in_words
 from noisybench.sweeps.grid import load, packaged, read
 from noisybench.sweeps.sweep import with_seeds
@@ -71,11 +73,13 @@ def test_seeds_replace_those_of_the_experiment() -> None:
     assert len(many) == 50 and [c.seed for c in many] == sorted(c.seed for c in many)
 
 
-def store_with_epochs(path: Path, seconds: list[float], config: Config) -> Store:
+def store_with_epochs(
+    path: Path, seconds: list[float], config: Config, device: str = "cpu (2 threads)"
+) -> Store:
     import socket
 
     store = Store.open(path)
-    run = store.begin(config, replace(HERE, host=socket.gethostname(), device="cpu (2 threads)"))
+    run = store.begin(config, replace(HERE, host=socket.gethostname(), device=device))
     for number, value in enumerate(seconds, 1):
         store.add(run, replace(EPOCH, epoch=number, seconds=value))
     store.complete(run, RESULT)
@@ -107,7 +111,31 @@ def test_a_dry_run_trains_nothing(tmp_path: Path, database: Path) -> None:
     assert [row["loss"] for row in Store.open(database).runs()] == ["lq(q=0.7)"]
     unknown = succeed("sweep", "demo", "--seeds", 1, "--dry-run")
     assert "No epoch of 10 runs' kind has been measured" in unknown
+    assert f"`OMP_NUM_THREADS={threads_of(jobs_for(15, ['cpu']))} noisybench train --epochs 1`" in unknown
     assert noisybench("sweep", "demo", "--seeds", 0).exit_code == 2
+
+
+def test_a_single_run_takes_its_own_time(tmp_path: Path, database: Path) -> None:
+    """However many there could be at once."""
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("set: {epochs: 200, train_size: 300}\ngrid: [{loss: [lq, cce]}]")
+    config = as_prepared(Config.create(dataset="digits", loss="cce", epochs=1, train_size=300))
+    store = store_with_epochs(database, [30.0], config, f"cpu ({threads_of(4)} threads)")
+    store.conn.close()
+    shown = succeed("sweep", grid, "--dry-run", "--jobs", 4, "--where", "loss=lq")
+    assert "1 h 40 min for 1 of 1 runs, 1 at a time." in shown
+
+
+def test_what_cannot_be_is_refused_before_a_run_begins(database: Path) -> None:
+    for options in (("--precision", "fp16"), ("--executor", "ray", "--gpus-per-run", 1.5)):
+        for dry in ((), ("--dry-run",)):
+            assert noisybench("sweep", "demo", *options, *dry).exit_code == 2
+    assert not database.exists() or not Store.open(database).runs()
+
+
+def test_what_a_cluster_has_is_not_asked_here(database: Path) -> None:
+    shown = succeed("sweep", "demo", "--executor", "ray", "--device", "cuda", "--dry-run")
+    assert "30 runs: 0 in the store, 30 to be made." in shown and "measured here" not in shown
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,11 @@ Outcome = tuple[list["Row"], int]
 
 @dataclass(frozen=True)
 class Here:
-    """This machine.  at_once: how many runs, each in a process of its own unless `apart` is false."""
+    """This machine.  at_once: how many runs, each in a process of its own."""
 
     device: str
     precision: str
     at_once: int
-    apart: bool
     retries: int
     patience: "Patience"
 
@@ -32,12 +31,9 @@ class Here:
         """Train with a progress display."""
         from noisybench.cli.progress import progress
         from noisybench.sweeps.parallel import Parallel
-        from noisybench.sweeps.sweep import sweep
-        from noisybench.training.device import choose_device, several
+        from noisybench.training.device import several
 
         with progress(len(jobs), quiet) as display:
-            if not self.apart:
-                return sweep(jobs, store, choose_device(self.device), display, self.precision)
             devices = several(self.device)
             parallel = Parallel(
                 store, devices, self.at_once, display, self.retries, self.patience, self.precision

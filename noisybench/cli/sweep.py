@@ -135,6 +135,8 @@ def sweep(
     for option, value in ours if on_ray else rays:
         if value is not None:
             raise InvalidValue(f"{option} is not for --executor {executor.value}.")
+    if gpus_per_run is not None and gpus_per_run > 1 and gpus_per_run % 1:
+        raise InvalidValue(f"gpus-per-run is {gpus_per_run:g}, but must be a whole number above 1.")
     experiment = load(name)
 
     from noisybench.cli.executors import Here, OnRay
@@ -145,7 +147,7 @@ def sweep(
     from noisybench.sweeps.errand import Needs
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, prepared, with_seeds
-    from noisybench.training.device import several
+    from noisybench.training.device import check, several
 
     part = None if shard is None else Shard.read(shard)
     all_configs = experiment.configs if seeds is None else with_seeds(experiment.configs, seeds)
@@ -163,7 +165,9 @@ def sweep(
     opening = Store.read if dry_run and db.exists() else Store.open
     store = opening(Path(":memory:") if dry_run and not db.exists() else db)
     jobs = plan(configs, store, force)
-    at_once = jobs_at_once or jobs_for(len(all_configs), several(device))
+    check(precision)
+    # What a node of Ray has is for the node to say.
+    at_once = 0 if on_ray else jobs_at_once or jobs_for(len(all_configs), several(device))
     if dry_run:
         show_plan(configs, jobs, store, device, at_once)
         return
@@ -178,10 +182,8 @@ def sweep(
         needs = Needs(cpus_per_run or 1, gpus_per_run)
         place = OnRay(device, precision, address, needs, retries or 0)
     else:
-        # One at a time needs no process of its own, unless that is asked for.
-        apart = at_once > 1 or any(value is not None for value in (jobs_at_once, retries, stalled))
         patience = Patience(None if stalled is None else 60 * stalled)
-        place = Here(device, precision, at_once, apart, retries or 0, patience)
+        place = Here(device, precision, at_once, retries or 0, patience)
     failed, left = place.carry_out(jobs, store, quiet) if jobs else ([], 0)
     results = store.results()
     if experiment.table:
@@ -204,18 +206,21 @@ def sweep(
 
 
 def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device: str, at_once: int) -> None:
-    """A line for each run, and what there is to do in all."""
+    """A line for each run, and what there is to do in all, with the time that it takes here so many at once;
+    without one, if that is 0."""
     from noisybench.cli.progress import describe
     from noisybench.sweeps.at_once import threads_of
     from noisybench.sweeps.estimate import Forecast, in_words
     from noisybench.training.device import choose_device, device_label
 
-    where = device_label(choose_device(device), threads_of(at_once))
+    chosen = choose_device(device if at_once else "cpu")
+    threads = threads_of(max(1, at_once))
+    where = device_label(chosen, threads)
     forecast = Forecast(store, where)
     todo = {job.config.identity for job in jobs}
     wanted = {config.identity for config in configs}
     stages = [job.config for job in jobs if job.config.identity not in wanted]
-    times = {job.config.identity: forecast.of(job.config) for job in jobs}
+    times = {job.config.identity: forecast.of(job.config) for job in jobs if at_once}
     for config in [*stages, *configs]:
         seconds = times.get(config.identity)
         state = "to be made" if config.identity in todo else "in the store"
@@ -229,14 +234,17 @@ def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device
     )
     if known:
         say(
-            f"Estimated from epochs measured here on {where}: {in_words(sum(known) / at_once)} for"
-            f" {len(known)} of {len(times)} runs, {at_once} at a time."
+            f"Estimated from epochs measured here on {where}:"
+            f" {in_words(max(max(known), sum(known) / at_once))} for {len(known)} of {len(times)} runs,"
+            f" {min(at_once, len(times))} at a time."
         )
     if len(known) < len(times):
         kinds = sorted(
             {f"{j.config.dataset} with {j.config.model}" for j in jobs if times[j.config.identity] is None}
         )
+        on_threads = f"OMP_NUM_THREADS={threads} " if chosen.type == "cpu" else ""
         say(
             f"No epoch of {len(times) - len(known)} runs' kind has been measured here on {where}"
-            f" ({listing(kinds)}). A single `noisybench train --epochs 1` of a kind gives an estimate."
+            f" ({listing(kinds)}). A single `{on_threads}noisybench train --epochs 1` of a kind gives an"
+            " estimate."
         )

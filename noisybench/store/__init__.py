@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted, StoreError, StoreUnwritable
 from noisybench.store.processes import is_alive, is_running
+from noisybench.store.schema import APPLICATION
 from noisybench.store.tables import Row as Row
 from noisybench.store.tables import Tables, opened
 
@@ -113,10 +114,12 @@ class Store(Tables):
         with self.transaction(durable=False):
             self.insert(table, {"run": run, **asdict(event)})
 
-    def sync(self, run: str) -> None:
-        """Have what was added to a run on the disk, for a state of it to count on."""
+    def sync(self) -> None:
+        """Have what was added to runs on the disk, for a state of theirs to count on."""
         with self.transaction():
-            self.conn.execute("UPDATE runs SET status = status WHERE id = ?", [run])
+            # Something must be written, or nothing goes to the disk; of a row that stays what it is, SQLite
+            # would see that.
+            self.conn.execute(f"PRAGMA application_id = {APPLICATION}")
 
     def add_evaluation(self, run: str, split: str, measures: Mapping[str, Any]) -> None:
         """Store what was measured on a split, in place of an earlier evaluation."""
@@ -153,17 +156,27 @@ class Store(Tables):
     def end_dead_runs(self) -> None:
         """Mark as interrupted the runs of processes that were killed on this machine."""
         here = socket.gethostname()
-        for row in self.query("SELECT id, status, host, pid, began FROM runs WHERE status = 'running'"):
-            if row["host"] == here and not is_running(row["pid"], row["began"]):
-                self.end(row["id"], "interrupted", f"process {row['pid']} was killed")
+        running = "SELECT id, host, pid, began FROM runs WHERE status = 'running' AND host = ?"
+
+        def dead() -> list[Row]:
+            return [row for row in self.query(running, [here]) if not is_running(row["pid"], row["began"])]
+
+        if dead():
+            with self.transaction():
+                # Again, as another process may have taken one over meanwhile.
+                for row in dead():
+                    self._set(row["id"], "interrupted", {"reason": f"process {row['pid']} was killed"})
 
     def _end(self, run: str, status: str, values: Mapping[str, Any]) -> None:
-        row = {"status": status, "ended": _now(), **values}
         with self.transaction():
-            self.conn.execute(
-                f"UPDATE runs SET {', '.join(f'{name} = ?' for name in row)} WHERE id = ?",
-                [*row.values(), run],
-            )
+            self._set(run, status, values)
+
+    def _set(self, run: str, status: str, values: Mapping[str, Any]) -> None:
+        """Write how a run ended; within a transaction."""
+        row = {"status": status, "ended": _now(), **values}
+        self.conn.execute(
+            f"UPDATE runs SET {', '.join(f'{name} = ?' for name in row)} WHERE id = ?", [*row.values(), run]
+        )
 
     # Reading
 

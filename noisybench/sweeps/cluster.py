@@ -220,14 +220,15 @@ class Cluster(Several):
             one.display.end()
         if not answer.failure or self.tries[identity] > self.retries:
             self._clean(node, [identity])
-            if one.starts > 1:
+            if one.starts > 1 or self.tries[identity] > 1:
                 self.scattered.append(identity)
 
     def _lose(self, one: Out, reason: str) -> None:
         """Mark a run as failed, unless what was brought back says so."""
         self._unclaim(one, "failed", reason)
-        if one.started or not one.starts:
+        if not one.starts:
             one.display.start(one.job.config)
+        if one.started or not one.starts:
             one.display.end(f"failed: {reason}")
         self._fail(one.job, self.store.attempts(one.job.config.identity)[0])
 

@@ -100,7 +100,7 @@ def run(
         training = training_class(config.loss)(
             config, data.dataset, data.split, transition, device, precision
         )
-        resume = Resume(store.folder(name), config.identity, precision, lambda: store.sync(name))
+        resume = Resume(store.folder(name), config.identity, precision, store.sync)
         _resume(training, resume, store, name)
         display.resume(training.epochs)
         for event in training.run(lambda epoch: resume.offer(training, epoch)):

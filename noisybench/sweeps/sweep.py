@@ -65,7 +65,8 @@ def plan(configs: Iterable[Config], store: Store, force: bool = False) -> list[J
 def sweep(
     jobs: Iterable[Job], store: Store, device: "torch.device", display: Display, precision: str = "auto"
 ) -> tuple[list[Row], int]:
-    """Carry out the jobs; return the rows of the runs that failed, and how many were left out.
+    """Carry out the jobs here, one after the other; return the rows of the runs that failed, and how many
+    were left out.
 
     A run that fails does not stop the others.  One that another process is training is left to it, with
     those that it is the first stage of.

@@ -43,11 +43,16 @@ def choose_precision(name: str, device: torch.device) -> str:
     "auto" is bf16 where the hardware has it natively.  Parameters, batch norm's statistics, logits and
     losses are float32 in any case.
     """
-    if name not in PRECISIONS:
-        raise InvalidValue(f"precision is '{name}', but must be one of {', '.join(PRECISIONS)}.")
+    check(name)
     if name == "auto":
         return "bf16" if _has_bfloat16(device) else "fp32"
     return name
+
+
+def check(precision: str) -> None:
+    """Raise InvalidValue unless this is one of PRECISIONS."""
+    if precision not in PRECISIONS:
+        raise InvalidValue(f"precision is '{precision}', but must be one of {', '.join(PRECISIONS)}.")
 
 
 def _has_bfloat16(device: torch.device) -> bool:
