@@ -11,7 +11,7 @@ from noisybench.batches import Images
 from noisybench.training import evaluation
 
 NETWORKS = ("cnn6", "resnet18(width=16)")
-SIZES = (125, 250, 500, 1000, 2000)
+SIZES = (50, 125, 250, 500, 1000)
 IMAGES = 2000
 ROUNDS = 5
 
@@ -22,12 +22,14 @@ def measure() -> list[Row]:
 
 def network(name: str) -> list[Row]:
     setting = Setting.of(name)
-    training, used = setting.training, evaluation.BATCH
+    training = setting.training
+    name_of_size = "ON_CPU" if training.device.type == "cpu" else "ELSEWHERE"
+    used = getattr(evaluation, name_of_size)
     images = Images(torch.from_numpy(setting.dataset.test_images[:IMAGES]), training.mean, training.device)
 
     def in_batches(size: int) -> Callable[[], None]:
         def act() -> None:
-            evaluation.BATCH = size
+            setattr(evaluation, name_of_size, size)
             training._predict(images)
             synchronise(training.device)
 
@@ -36,7 +38,7 @@ def network(name: str) -> list[Row]:
     try:
         seconds = alternate({str(size): in_batches(size) for size in SIZES}, ROUNDS)
     finally:
-        evaluation.BATCH = used
+        setattr(evaluation, name_of_size, used)
     ours = seconds[str(used)]
     return [
         Row(f"{name}, batches of {used}", ours, f"of {size}", seconds[str(size)], unit="images", count=IMAGES)

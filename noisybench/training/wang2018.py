@@ -29,7 +29,7 @@ from noisybench.config import Pruning
 from noisybench.losses import cce
 from noisybench.networks import TwoHeads
 from noisybench.registry import LOSSES
-from noisybench.training.evaluation import BATCH
+from noisybench.training.evaluation import batches
 from noisybench.training.loop import Sums, Training
 from noisybench.training.pruning import describe
 
@@ -110,10 +110,9 @@ class IterativeTraining(Training):
     def _features(self) -> NDArray[np.float64]:
         """The features (n, units) of the training images, unaugmented."""
         self.model.eval()
-        images = self.train_images
-        batches = (images.plain(start, start + BATCH) for start in range(0, len(images), BATCH))
+        embed = self.model.network.embed
         with self.autocast():
-            return torch.cat([self.model.network.embed(batch) for batch in batches]).cpu().double().numpy()
+            return torch.cat([embed(batch) for batch in batches(self.train_images)]).cpu().double().numpy()
 
 
 def contrastive(features: Tensor, given: Tensor, clean: Tensor) -> Tensor:
