@@ -136,7 +136,7 @@ def sweep(
         if value is not None:
             raise InvalidValue(f"{option} is not for --executor {executor.value}.")
     if gpus_per_run is not None and gpus_per_run > 1 and gpus_per_run % 1:
-        raise InvalidValue(f"gpus-per-run is {gpus_per_run:g}, but must be a whole number above 1.")
+        raise InvalidValue(f"gpus-per-run is {gpus_per_run:g}, but must be a whole number, or below 1.")
     experiment = load(name)
 
     from noisybench.cli.executors import Here, OnRay
