@@ -29,7 +29,7 @@ CASES: list[dict[str, Any]] = [
     {**SHORT, "loss": "mae", "noise": "open-set(source=digits)", "milestones": "2 4"},
 ]
 # What says where and when a run was made, not what came out.
-CIRCUMSTANCES = {"started", "ended", "seconds", "pid", "rowid", "reason"}
+CIRCUMSTANCES = {"started", "ended", "seconds", "pid", "began", "rowid", "reason"}
 
 
 def result(store: Store, identity: str) -> tuple[Any, ...]:
