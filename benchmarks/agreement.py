@@ -17,7 +17,7 @@ from benchmarks import usual
 from benchmarks.data import cifar10
 from benchmarks.hardware import hardware
 from noisybench.config import Config
-from noisybench.corruption import corrupt
+from noisybench.labels.drawing import corrupt
 from noisybench.split import split
 from noisybench.training.device import choose_device, choose_precision, set_up
 from noisybench.training.loop import Training, build_model

@@ -8,9 +8,9 @@ import torch
 
 from benchmarks.timing import Row, alternate, compare
 from noisybench.config import Config
+from noisybench.labels.inputs import Inputs
 from noisybench.store import Store
 from noisybench.sweeps.display import Display
-from noisybench.sweeps.inputs import Inputs
 from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.run import run_data
 from noisybench.sweeps.sweep import Job, plan, sweep

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.data import BATCH, cifar10
 from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config
-from noisybench.corruption import corrupt
 from noisybench.datasets import Dataset
+from noisybench.labels.drawing import corrupt
 from noisybench.split import split
 from noisybench.training.device import choose_device, choose_precision, set_up
 from noisybench.training.loop import Training

@@ -1,7 +1,7 @@
 """Benchmark the training of image classifiers with noisy labels.
 
 The library part is small and importable piece by piece: `noisybench.losses` for the losses,
-`noisybench.noise` for transition matrices, `noisybench.corruption` for drawing labels.  Nothing
+`noisybench.labels.noises` for transition matrices, `noisybench.labels.drawing` for drawing labels.  Nothing
 heavy is imported here.
 """
 

@@ -174,7 +174,7 @@ def _check_open_set(values: Mapping[str, Any]) -> None:
     noise, loss = NOISES.bind(values["noise"]).entry, LOSSES.bind(values["loss"]).entry
     if noise.about.get("open_set") and "transition" in loss.needs and "first_stage" not in loss.about:
         raise InvalidValue(
-            f"loss is {loss.name}, but the foreign images of {noise.name} noise belong to no class, so that"
+            f"loss is {loss.name}, but the open-set images of {noise.name} noise belong to no class, so that"
             " there is no true transition matrix. Take forward-that, which estimates one."
         )
 

@@ -159,7 +159,7 @@ def _arguments(text: str, inside: str) -> dict[str, Any]:
 
 
 LOSSES = Registry("loss", "noisybench.losses")
-NOISES = Registry("noise", "noisybench.noise")
+NOISES = Registry("noise", "noisybench.labels.noises")
 DATASETS = Registry("data set", "noisybench.datasets")
 MODELS = Registry("model", "noisybench.models")
 KINDS = {registry.kind: registry for registry in (LOSSES, NOISES, DATASETS, MODELS)}

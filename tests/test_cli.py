@@ -15,7 +15,7 @@ import torch
 from commands import SHORT, as_json, noisybench, succeed
 
 from noisybench.config import declared_fields
-from noisybench.manifest import Manifest
+from noisybench.labels.manifest import Manifest
 from noisybench.store import Store
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from noisybench import corruption, datasets
+from noisybench import datasets
 from noisybench.cli import app
 from noisybench.cli.corrupt import show
 from noisybench.config import Config
-from noisybench.corruption import intolerable, transition_matrix
-from noisybench.manifest import Manifest
+from noisybench.labels.drawing import corrupt as draw_labels
+from noisybench.labels.drawing import intolerable, transition_matrix
+from noisybench.labels.manifest import Manifest
 
 
 def corrupt(path: Path, *options: str) -> Result:
@@ -33,7 +34,7 @@ def test_the_file_holds_the_labels_that_a_run_would_draw(path: Path) -> None:
     result = corrupt(path, "--dataset", "digits", "--noise", "uniform", "--rate", "0.4", "--seed", "3")
     assert result.exit_code == 0 and result.stderr == ""
     digits = datasets.load("digits")
-    drawn = corruption.corrupt(Config.create(rate=0.4, seed=3), digits.train_labels)
+    drawn = draw_labels(Config.create(rate=0.4, seed=3), digits.train_labels)
     manifest = Manifest.read(path)
     manifest.fit(digits)
     assert np.array_equal(manifest.noisy, drawn.given)

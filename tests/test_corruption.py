@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noisybench.config import Config
-from noisybench.corruption import (
+from noisybench.labels.drawing import (
     corrupt,
     corrupt_labels,
     intolerable,
@@ -261,9 +261,9 @@ def test_the_warning_says_for_which_classes() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("noisybench.corruption", {"torch"}),
-        ("noisybench.manifest", {"torch"}),
-        ("noisybench.noise", {"torch", "numpy", "yaml"}),
+        ("noisybench.labels.drawing", {"torch"}),
+        ("noisybench.labels.manifest", {"torch"}),
+        ("noisybench.labels.noises", {"torch", "numpy", "yaml"}),
         ("noisybench.losses", {"torch", "numpy"}),
         ("noisybench.config", {"torch", "numpy"}),
     ],

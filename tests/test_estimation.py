@@ -12,7 +12,7 @@ from test_training import training
 
 from noisybench import datasets
 from noisybench.config import Config, Epoch, first_stage
-from noisybench.corruption import transition_error
+from noisybench.labels.drawing import transition_error
 from noisybench.store import Store
 from noisybench.sweeps.sweep import plan
 from noisybench.training.estimation import estimate_transition

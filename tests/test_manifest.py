@@ -13,9 +13,9 @@ import pytest
 
 import noisybench
 from noisybench import datasets
-from noisybench.corruption import labels_sha256
 from noisybench.errors import DataError
-from noisybench.manifest import FORMAT, Manifest
+from noisybench.labels.drawing import labels_sha256
+from noisybench.labels.manifest import FORMAT, Manifest
 
 CLASSES = ("cat", "dog", "Füchse")
 

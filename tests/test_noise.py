@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from noisybench.corruption import transition_matrix
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
-from noisybench.noise import read_map
+from noisybench.labels.drawing import transition_matrix
+from noisybench.labels.noises import read_map
 from noisybench.registry import DATASETS, NOISES
 
 ANIMALS = ("cat", "dog", "fruit bat")

@@ -8,8 +8,8 @@ import torch
 
 from noisybench import datasets
 from noisybench.config import Config
-from noisybench.corruption import corrupt
 from noisybench.errors import InvalidValue
+from noisybench.labels.drawing import corrupt
 from noisybench.registry import MODELS
 from noisybench.split import split
 from noisybench.store import Store

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from noisybench import datasets
 from noisybench.config import Config
-from noisybench.corruption import labels_sha256
 from noisybench.errors import DataError, InvalidValue
-from noisybench.split import Mask, Split, split
+from noisybench.labels.drawing import labels_sha256
+from noisybench.labels.masks import Mask
+from noisybench.split import Split, split
 
 N = 1297
 

@@ -9,8 +9,8 @@ from commands import noisybench, succeed
 from test_store import EPOCH, HERE, PRUNING, RESULT
 
 from noisybench.config import Config
-from noisybench.corruption import as_prepared
 from noisybench.errors import DataError
+from noisybench.labels.drawing import as_prepared
 from noisybench.store import Store
 from noisybench.sweeps.at_once import jobs_for, threads_of
 from noisybench.sweeps.estimate import Forecast, in_words

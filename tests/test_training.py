@@ -8,8 +8,8 @@ import torch
 from noisybench import datasets
 from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config, Epoch, Pruning
-from noisybench.corruption import corrupt
 from noisybench.errors import RunFailed
+from noisybench.labels.drawing import corrupt
 from noisybench.losses import cce, lq
 from noisybench.split import split
 from noisybench.training.checkpoints import Checkpoint

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from noisybench import datasets
 from noisybench.batches import Images, epoch_steps
 from noisybench.config import Config
-from noisybench.corruption import corrupt
+from noisybench.labels.drawing import corrupt
 from noisybench.registry import LOSSES
 from noisybench.split import split
 from noisybench.training import training_class

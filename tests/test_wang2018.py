@@ -14,8 +14,8 @@ from test_training import CPU, same_bits
 from noisybench import datasets
 from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config, Pruning
-from noisybench.corruption import corrupt
 from noisybench.errors import InvalidValue
+from noisybench.labels.drawing import corrupt
 from noisybench.split import split
 from noisybench.training import training_class
 from noisybench.training.loop import Sums, Training

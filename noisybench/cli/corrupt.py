@@ -13,8 +13,8 @@ from noisybench.config import Config
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from noisybench.foreign import Foreign
-    from noisybench.manifest import Manifest
+    from noisybench.labels.manifest import Manifest
+    from noisybench.labels.open_set import OpenSetImages
 
 # A matrix of more classes than this does not fit 80 columns: the most frequent flips stand for it.
 MATRIX_CLASSES = 10
@@ -30,13 +30,13 @@ def corrupt(
     """Draw noisy labels, write them to a file and show what was drawn.
 
     The file holds clean and noisy labels of the whole training set and how they were drawn, of open-set
-    noise also where each foreign image came from, and needs no pickle to read. `noisybench train
+    noise also where each open-set image came from, and needs no pickle to read. `noisybench train
     --labels` trains on exactly these labels.
     """
     from noisybench import datasets
-    from noisybench.corruption import as_prepared, intolerable
-    from noisybench.corruption import corrupt as draw
-    from noisybench.manifest import DRAWN_BY, Manifest
+    from noisybench.labels.drawing import as_prepared, intolerable
+    from noisybench.labels.drawing import corrupt as draw
+    from noisybench.labels.manifest import DRAWN_BY, Manifest
 
     config = as_prepared(Config.create(**values))
     dataset = datasets.load(config.dataset)
@@ -49,10 +49,10 @@ def corrupt(
         fingerprint=dataset.fingerprint,
         classes=dataset.classes,
         transition=drawn.transition,
-        clean=dataset.train_labels if drawn.foreign is None else drawn.foreign.true(dataset.train_labels),
+        clean=dataset.train_labels if drawn.open_set is None else drawn.open_set.true(dataset.train_labels),
         noisy=drawn.given,
         index=dataset.train_index,
-        foreign=drawn.foreign,
+        open_set=drawn.open_set,
     )
     manifest.write(path)
     if as_json:
@@ -64,8 +64,8 @@ def corrupt(
 def summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
     """The labels for machines.  transition_matrix: the probabilities they were drawn with, a row per
     true class; realised_transition_matrix: the fractions that came out."""
-    from noisybench.corruption import realised_transition
-    from noisybench.manifest import DRAWN_BY
+    from noisybench.labels.drawing import realised_transition
+    from noisybench.labels.manifest import DRAWN_BY
 
     clean, noisy = manifest.clean, manifest.noisy
     return {
@@ -76,7 +76,7 @@ def summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
         "classes": list(manifest.classes),
         "transition_matrix": manifest.transition.tolist(),
         "realised_transition_matrix": realised_transition(clean, noisy, len(manifest.classes)).tolist(),
-        "foreign": None if manifest.foreign is None else n_foreign(manifest.foreign),
+        "open_set": None if manifest.open_set is None else n_open_set(manifest.open_set),
         "fingerprint": manifest.fingerprint,
         "sha256": manifest.sha256,
     }
@@ -92,38 +92,38 @@ def show(manifest: "Manifest", path: Path) -> None:
         f"\nSHA-256 of the labels {m.sha256}",
     )
     say("")
-    if m.foreign is not None:
-        show_foreign(m, m.foreign)
+    if m.open_set is not None:
+        show_open_set(m, m.open_set)
         return
     console().print(matrix_table(m) if len(m.classes) <= MATRIX_CLASSES else flips_table(m))
 
 
-def n_foreign(foreign: "Foreign") -> dict[str, Any]:
+def n_open_set(open_set: "OpenSetImages") -> dict[str, Any]:
     """How many images came from where."""
-    from noisybench.foreign import OWN
+    from noisybench.labels.open_set import OWN
 
     return {
-        "source": foreign.source,
-        "fingerprint": foreign.fingerprint,
-        "n": int((foreign.origin != OWN).sum()),
+        "source": open_set.source,
+        "fingerprint": open_set.fingerprint,
+        "n": int((open_set.origin != OWN).sum()),
     }
 
 
-def show_foreign(manifest: "Manifest", foreign: "Foreign") -> None:
-    """How many own and foreign images each label has."""
+def show_open_set(manifest: "Manifest", open_set: "OpenSetImages") -> None:
+    """How many own and open-set images each label has."""
     import numpy as np
     from rich.table import Table
     from rich.text import Text
 
-    from noisybench.foreign import OWN
+    from noisybench.labels.open_set import OWN
 
     classes = manifest.classes
-    own = np.bincount(manifest.noisy[foreign.origin == OWN], minlength=len(classes))
-    others = np.bincount(manifest.noisy[foreign.origin != OWN], minlength=len(classes))
-    say(f"{others.sum():,} of the images are foreign, from {foreign.source}.\n")
+    own = np.bincount(manifest.noisy[open_set.origin == OWN], minlength=len(classes))
+    others = np.bincount(manifest.noisy[open_set.origin != OWN], minlength=len(classes))
+    say(f"{others.sum():,} of the images are open-set images, from {open_set.source}.\n")
     table = Table("label", box=None, header_style="bold", pad_edge=False)
     table.add_column("own images", justify="right")
-    table.add_column("foreign images", justify="right")
+    table.add_column("open-set images", justify="right")
     for number, name in enumerate(classes):
         label = Text(f"{number} {name}" if name != str(number) else name)
         table.add_row(label, f"{own[number]:,}", f"{others[number]:,}")
@@ -136,7 +136,7 @@ def matrix_table(manifest: "Manifest") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from noisybench.corruption import realised_transition
+    from noisybench.labels.drawing import realised_transition
 
     classes = manifest.classes
     title = "Realised transition matrix, in % of the true class"
@@ -163,7 +163,7 @@ def flips_table(manifest: "Manifest") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from noisybench.corruption import realised_transition
+    from noisybench.labels.drawing import realised_transition
 
     classes = manifest.classes
     rows = realised_transition(manifest.clean, manifest.noisy, len(classes))

@@ -29,7 +29,7 @@ def evaluate(
 ) -> None:
     """Measure a run's best-validation network: accuracy, per class, confusion matrix, calibration.
 
-    The foreign images of open-set noise have no true label and are left out.
+    Open-set images have no true label and are left out.
     """
     import json
 
@@ -42,19 +42,19 @@ def evaluate(
     from rich.table import Table
 
     from noisybench import datasets
-    from noisybench.foreign import FOREIGN
+    from noisybench.labels.open_set import NO_CLASS
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_device
     from noisybench.training.evaluation import evaluate as measure
 
     checkpoint = Checkpoint.read(store.folder(row["id"]))
-    # Foreign images are among the others only.
+    # Open-set images are among the others only.
     dataset = datasets.load(row["dataset"]) if split is Part.test else checkpoint.dataset()
     if split is Part.test:
         images, labels = dataset.test_images, dataset.test_labels
     else:
         rows = getattr(checkpoint, split).numpy()
-        rows = rows[dataset.train_labels[rows] != FOREIGN]
+        rows = rows[dataset.train_labels[rows] != NO_CLASS]
         images, labels = dataset.train_images[rows], dataset.train_labels[rows]
     logits = checkpoint.logits(images, dataset, choose_device(device))
     result = measure(logits, torch.tensor(labels, device=logits.device))

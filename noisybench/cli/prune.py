@@ -34,7 +34,7 @@ def prune(
 
     import torch
 
-    from noisybench.split import Mask
+    from noisybench.labels.masks import Mask
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_device
     from noisybench.training.pruning import describe, kept

@@ -121,13 +121,13 @@ def _show_transition(matrices: dict[str, Any]) -> None:
     """The estimated transition matrix below the actual one, row by row, where they fit a line."""
     import numpy as np
 
-    from noisybench.corruption import transition_error
+    from noisybench.labels.drawing import transition_error
 
     estimated = np.array(matrices["estimated"])
     say(f"Transition matrix estimated by run {matrices['estimated_by']}")
     shown = {"T̂": estimated}
     if matrices["actual"] is None:
-        say("  There is no actual one to hold it against: foreign images belong to no class.")
+        say("  There is no actual one to hold it against: open-set images belong to no class.")
     else:
         actual = np.array(matrices["actual"])
         error = transition_error(estimated, actual)

@@ -40,12 +40,12 @@ def train(
     Without further options this is the protocol of the data set. A run that the store has is shown,
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
-    from noisybench.corruption import intolerable, transition_of
-    from noisybench.manifest import Manifest
-    from noisybench.split import Mask
+    from noisybench.labels.drawing import intolerable, transition_of
+    from noisybench.labels.inputs import Inputs, with_inputs
+    from noisybench.labels.manifest import Manifest
+    from noisybench.labels.masks import Mask
     from noisybench.store import Store
     from noisybench.store.mounts import caution
-    from noisybench.sweeps.inputs import Inputs, with_inputs
     from noisybench.sweeps.run import run
     from noisybench.sweeps.sweep import forced, plan
 

@@ -14,13 +14,13 @@ import numpy as np
 import noisybench
 from noisybench import datasets
 from noisybench.config import Config, Provenance, first_stage
-from noisybench.corruption import Corruption, corrupt
 from noisybench.errors import InvalidValue, RunCompleted, RunFailed, StoreError
+from noisybench.labels.drawing import Corruption, corrupt
+from noisybench.labels.inputs import Inputs
 from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
 from noisybench.store.processes import began
 from noisybench.sweeps.display import Display
-from noisybench.sweeps.inputs import Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """The data of one run: the set with its foreign images in place, its division, and its noise."""
+    """The data of one run: the set with its open-set images in place, its division, and its noise."""
 
     dataset: "Dataset"
     split: Split
@@ -52,8 +52,8 @@ def run_data(config: Config, inputs: Inputs) -> Data:
         corruption = corrupt(config, dataset.train_labels)
     if inputs.keep is not None:
         inputs.keep.fit(dataset, corruption.sha256)
-    if corruption.foreign is not None:
-        dataset = corruption.foreign.replace(dataset)
+    if corruption.open_set is not None:
+        dataset = corruption.open_set.replace(dataset)
     keep = None if inputs.keep is None else inputs.keep.keep
     return Data(dataset, split(config, dataset, corruption.given, keep), corruption)
 
@@ -108,13 +108,13 @@ def run(
             display.show(event)
         best = training.best
         Checkpoint.of(
-            config, best.epoch, best.state, training.mean, data.split, data.corruption.foreign
+            config, best.epoch, best.state, training.mean, data.split, data.corruption.open_set
         ).write(store.folder(name))
         own = training.estimated_transition()
         estimate = estimate if own is None else Estimate(name, own.tolist())
         if estimate is not None:
             corruption = data.corruption
-            actual = corruption.transition.tolist() if corruption.foreign is None else None
+            actual = corruption.transition.tolist() if corruption.open_set is None else None
             store.add_transition(name, estimate, actual)
         store.complete(name, training.result())
         resume.remove()

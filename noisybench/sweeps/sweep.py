@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from noisybench.config import Config, first_stage
-from noisybench.corruption import as_prepared
 from noisybench.errors import InputError, InvalidValue, RunBusy, RunFailed
+from noisybench.labels.drawing import as_prepared
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.display import Display

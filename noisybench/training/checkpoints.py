@@ -17,7 +17,7 @@ from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.errors import DataError
 from noisybench.files import replacing
-from noisybench.foreign import Foreign
+from noisybench.labels.open_set import OpenSetImages
 from noisybench.split import Split
 from noisybench.training.evaluation import predict
 from noisybench.training.loop import build_model
@@ -44,7 +44,7 @@ class Checkpoint:
     config: the fields of the run's Config.  state: the network's parameters and buffers.
     mean: (h, w, c), subtracted from images in [0, 1].  train, validation: rows of the data set's
     training images; given: the noisy labels of all of them.  source, source_fingerprint, origin: those
-    of the foreign images, under open-set noise.
+    of the open-set images, under open-set noise.
     """
 
     config: dict[str, Any]
@@ -66,7 +66,7 @@ class Checkpoint:
         state: dict[str, Tensor],
         mean: Tensor,
         split: Split,
-        foreign: Foreign | None = None,
+        open_set: OpenSetImages | None = None,
     ) -> "Checkpoint":
         return cls(
             config=config.row(),
@@ -76,9 +76,9 @@ class Checkpoint:
             train=torch.from_numpy(split.train),
             validation=torch.from_numpy(split.validation),
             given=torch.from_numpy(split.given),
-            source="" if foreign is None else foreign.source,
-            source_fingerprint="" if foreign is None else foreign.fingerprint,
-            origin=None if foreign is None else torch.from_numpy(foreign.origin),
+            source="" if open_set is None else open_set.source,
+            source_fingerprint="" if open_set is None else open_set.fingerprint,
+            origin=None if open_set is None else torch.from_numpy(open_set.origin),
         )
 
     def write(self, folder: Path) -> None:
@@ -100,11 +100,11 @@ class Checkpoint:
             raise DataError(f"{path} is damaged and cannot be read: {error}") from None
 
     def dataset(self) -> Dataset:
-        """The data set of the run, with its foreign images in place.  Raises DataError."""
+        """The data set of the run, with its open-set images in place.  Raises DataError."""
         dataset = datasets.load(self.config["dataset"])
         if self.origin is None:
             return dataset
-        return Foreign(self.source, self.source_fingerprint, self.origin.numpy()).replace(dataset)
+        return OpenSetImages(self.source, self.source_fingerprint, self.origin.numpy()).replace(dataset)
 
     def logits(self, images: NDArray[np.uint8], dataset: Dataset, device: torch.device) -> Tensor:
         """The network's logits (n, classes) for uint8 images (n, h, w, c) of `dataset`, on the device.

@@ -15,7 +15,7 @@ from noisybench.batches import PADDING, Images, Step, epoch_steps, pixel_mean
 from noisybench.config import Config, Epoch, Pruning, Result
 from noisybench.datasets import Dataset
 from noisybench.errors import RunFailed
-from noisybench.foreign import FOREIGN
+from noisybench.labels.open_set import NO_CLASS
 from noisybench.losses import log_likelihood
 from noisybench.networks import TwoHeads
 from noisybench.registry import LOSSES, MODELS
@@ -230,7 +230,7 @@ class Training:
             return predict(self.model, images, state)
 
     def _clean_accuracy(self, val_logits: Tensor) -> float | None:
-        own = self.val_true != FOREIGN
+        own = self.val_true != NO_CLASS
         return accuracy(val_logits[own], self.val_true[own]) if own.any() else None
 
     def _step(self, step: Step, sums: Sums) -> None:

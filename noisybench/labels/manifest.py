@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import noisybench
-from noisybench import npz
 from noisybench.config import declared_fields
-from noisybench.corruption import Corruption, Labels, Matrix, realised_rate
 from noisybench.datasets.dataset import Dataset
 from noisybench.errors import DataError, InputError
-from noisybench.foreign import FOREIGN, OWN, Foreign
+from noisybench.labels import npz
+from noisybench.labels.drawing import Corruption, Labels, Matrix, realised_rate
+from noisybench.labels.open_set import NO_CLASS, OWN, OpenSetImages
 
 FORMAT = 1
 
@@ -30,7 +30,7 @@ class Manifest:
 
     clean, noisy: labels (n,) int64 in the prepared order of the data set.  index: (n,) int64, the row
     of each image in the source that the data set was prepared from.  transition: (classes, classes).
-    fingerprint: of the content of the data set.  foreign: of open-set noise, where images come from;
+    fingerprint: of the content of the data set.  open_set: of open-set noise, where images come from;
     these have the clean label -1.  version: of the noisybench that drew the labels.
     """
 
@@ -45,24 +45,24 @@ class Manifest:
     clean: Labels = field(repr=False)
     noisy: Labels = field(repr=False)
     index: Labels = field(repr=False)
-    foreign: Foreign | None = None
+    open_set: OpenSetImages | None = None
     version: str = noisybench.__version__
 
     @property
     def sha256(self) -> str:
-        """The hash of the noisy labels and, if there are any, of the foreign images under them."""
+        """The hash of the noisy labels and, if there are any, of the open-set images under them."""
         return self.corruption.sha256
 
     @property
     def corruption(self) -> Corruption:
-        return Corruption(self.noisy, self.transition, self.foreign)
+        return Corruption(self.noisy, self.transition, self.open_set)
 
     @property
     def digest(self) -> str:
         """A hash of all in it that changes a run: part of the identity of a run that trains on it."""
         content = (self.noisy.astype("<i8"), self.clean.astype("<i8"), self.transition.astype("<f8"))
-        foreign = b"" if self.foreign is None else self.foreign.digest
-        return hashlib.sha256(b"".join(part.tobytes() for part in content) + foreign).hexdigest()[:16]
+        open_set = b"" if self.open_set is None else self.open_set.digest
+        return hashlib.sha256(b"".join(part.tobytes() for part in content) + open_set).hexdigest()[:16]
 
     @property
     def realised_rate(self) -> float:
@@ -80,9 +80,9 @@ class Manifest:
             **{name: getattr(self, name) for name in DRAWN_BY},
         }
         arrays = {name: getattr(self, name) for name in ("clean", "noisy", "index", "transition")}
-        if self.foreign is not None:
-            metadata |= {"source": self.foreign.source, "source_fingerprint": self.foreign.fingerprint}
-            arrays |= {"origin": self.foreign.origin, "origin_index": self.foreign.source_index()}
+        if self.open_set is not None:
+            metadata |= {"source": self.open_set.source, "source_fingerprint": self.open_set.fingerprint}
+            arrays |= {"origin": self.open_set.origin, "origin_index": self.open_set.source_index()}
         npz.write(path, metadata, **arrays)
 
     @classmethod
@@ -106,7 +106,7 @@ class Manifest:
 
     def fit(self, dataset: Dataset) -> None:
         """Raise DataError unless the labels belong to this very data set."""
-        own = self.clean != FOREIGN
+        own = self.clean != NO_CLASS
         same = len(own) == len(dataset.train_labels) and np.array_equal(
             self.clean[own], dataset.train_labels[own]
         )
@@ -135,33 +135,33 @@ def _checked(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[
     """The fields of Manifest that are arrays.  Raises KeyError or InputError."""
     n_classes, n = len(metadata["classes"]), arrays["clean"].shape[:1]
     labels = {name: arrays[name] for name in ("clean", "noisy", "index")}
-    foreign = _foreign(arrays, metadata)
-    places = np.zeros(n, dtype=np.bool_) if foreign is None else foreign.origin != OWN
+    open_set = _open_set_images(arrays, metadata)
+    places = np.zeros(n, dtype=np.bool_) if open_set is None else open_set.origin != OWN
     for name, values in labels.items():
         if values.dtype != np.int64 or values.ndim != 1 or values.shape != n:
             raise DataError(f"its {name} is {values.dtype} {values.shape}, but must be int64, long as clean.")
-    # A clean label is missing where the image is foreign, and nowhere else.
+    # A clean label is missing where the image is an open-set one, and nowhere else.
     own = {"clean": labels["clean"][~places], "noisy": labels["noisy"]}
     for name, values in own.items():
         wrong = values[(values < 0) | (values >= n_classes)]
         if len(wrong):
             raise DataError(f"one of its {name} labels is {wrong[0]}, but there are {n_classes} classes.")
-    if (labels["clean"][places] != FOREIGN).any():
-        raise DataError(f"a foreign image in it has a clean label other than {FOREIGN}.")
+    if (labels["clean"][places] != NO_CLASS).any():
+        raise DataError(f"an open-set image in it has a clean label other than {NO_CLASS}.")
     transition = arrays["transition"]
     if transition.dtype != np.float64 or transition.shape != (n_classes, n_classes):
         found = f"{transition.dtype} {transition.shape}"
         raise DataError(f"its transition is {found}, but must be float64 {(n_classes, n_classes)}.")
     if not (transition >= 0).all() or not np.allclose(transition.sum(axis=1), 1):
         raise DataError("the rows of its transition are not probabilities.")
-    return {**labels, "transition": transition, "foreign": foreign}
+    return {**labels, "transition": transition, "open_set": open_set}
 
 
-def _foreign(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Foreign | None:
-    """The foreign images, where the file tells of some.  Raises KeyError or InputError."""
+def _open_set_images(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> OpenSetImages | None:
+    """The open-set images, where the file tells of some.  Raises KeyError or InputError."""
     if "source" not in metadata:
         return None
     origin = arrays["origin"]
     if origin.dtype != np.int64 or origin.shape != arrays["clean"].shape or (origin < OWN).any():
         raise DataError("its origin must be int64, long as clean, with rows or -1.")
-    return Foreign(str(metadata["source"]), str(metadata["source_fingerprint"]), origin)
+    return OpenSetImages(str(metadata["source"]), str(metadata["source_fingerprint"]), origin)

@@ -134,7 +134,7 @@ def read_source(text: str) -> str:
 
 
 Source = Annotated[
-    str, Option("data set that the foreign images come from", kind="data set", parse=read_source)
+    str, Option("data set that the open-set images come from", kind="data set", parse=read_source)
 ]
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from noisybench import datasets, foreign
+from noisybench import datasets
 from noisybench.config import Config
-from noisybench.foreign import Foreign
+from noisybench.labels.open_set import NO_CLASS, OpenSetImages, choose
 from noisybench.registry import DATASETS, NOISES, Bound
 from noisybench.seeding import generator, uniform_numbers
 
@@ -25,18 +25,18 @@ Matrix = NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class Corruption:
     """What noise made of a training set: the noisy labels `given` (n,), the transition matrix (classes,
-    classes) they were drawn with, and, of open-set noise, the foreign images."""
+    classes) they were drawn with, and the open-set images, where there are any."""
 
     given: Labels
     transition: Matrix
-    foreign: Foreign | None = None
+    open_set: OpenSetImages | None = None
 
     @property
     def sha256(self) -> str:
-        """The hash of the noisy labels and, if there are any, of the foreign images under them."""
-        if self.foreign is None:
+        """The hash of the noisy labels and, if there are any, of the open-set images under them."""
+        if self.open_set is None:
             return labels_sha256(self.given)
-        return hashlib.sha256(_bytes(self.given) + self.foreign.digest).hexdigest()
+        return hashlib.sha256(_bytes(self.given) + self.open_set.digest).hexdigest()
 
     def same(self, other: "Corruption") -> bool:
         """Whether both make the same training set."""
@@ -56,7 +56,7 @@ def corrupt(config: Config, labels: Labels) -> Corruption:
         return Corruption(corrupt_labels(labels, transition, random, config.draws), transition)
     places, given = _open_set(labels, config.rate, len(transition), random, config.draws)
     source = noise.arguments["source"]
-    chosen = foreign.choose(source, places, len(labels), generator(config.seed, "foreign"))
+    chosen = choose(source, places, len(labels), generator(config.seed, "open_set"))
     return Corruption(given, transition, chosen)
 
 
@@ -168,9 +168,9 @@ def realised_rate(clean: Labels, noisy: Labels) -> float:
 def realised_transition(clean: Labels, noisy: Labels, n_classes: int) -> Matrix:
     """The fractions of each class i that became class j, shape (classes, classes).
 
-    The row of a class without samples is all zero; foreign images have no class.
+    The row of a class without samples is all zero; open-set images have no class.
     """
-    noisy, clean = noisy[clean != foreign.FOREIGN], clean[clean != foreign.FOREIGN]
+    noisy, clean = noisy[clean != NO_CLASS], clean[clean != NO_CLASS]
     counts = np.bincount(clean * n_classes + noisy, minlength=n_classes**2).reshape(n_classes, n_classes)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 

@@ -1,4 +1,4 @@
-"""Foreign images: those of another data set that open-set noise puts in the place of training images."""
+"""Open-set images: those of another data set that open-set noise puts in the place of training images."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from noisybench.datasets.dataset import Shape
 from noisybench.errors import DataError, InvalidValue
 from noisybench.seeding import uniform_numbers
 
-# The row of origin of an image that is the data set's own, and the true label of one that is foreign.
+# The row of origin of an image that is the data set's own, and the true label of an open-set image.
 OWN = -1
-FOREIGN = -1
+NO_CLASS = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Foreign:
+class OpenSetImages:
     """Which training images gave way, and to which images.
 
     source: the name of the data set that these come from, and fingerprint: of its content.
@@ -41,11 +41,11 @@ class Foreign:
         return np.where(self.origin == OWN, OWN, rows)
 
     def true(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The true labels (n,) of the images as they are now, FOREIGN for foreign ones."""
-        return np.where(self.origin == OWN, labels, FOREIGN)
+        """The true labels (n,) of the images as they are now, NO_CLASS for open-set images."""
+        return np.where(self.origin == OWN, labels, NO_CLASS)
 
     def replace(self, dataset: Dataset) -> Dataset:
-        """`dataset` with the foreign images in their places, and FOREIGN as their labels.
+        """`dataset` with the open-set images in their places, and NO_CLASS as their labels.
 
         Images of another size or number of channels are scaled (bilinear) and converted to fit.  Raises
         DataError if the source is not prepared here, or not with this content.
@@ -59,13 +59,13 @@ class Foreign:
         source = datasets.load(self.source)
         if source.fingerprint != self.fingerprint:
             raise DataError(
-                f"The foreign images come from {self.source} with fingerprint {self.fingerprint[:12]}, but"
+                f"The open-set images come from {self.source} with fingerprint {self.fingerprint[:12]}, but"
                 f" what is prepared here has {source.fingerprint[:12]}."
             )
         return source
 
 
-def choose(source: str, places: NDArray[np.int64], n: int, random: np.random.Generator) -> Foreign:
+def choose(source: str, places: NDArray[np.int64], n: int, random: np.random.Generator) -> OpenSetImages:
     """Put training images of `source`, drawn without replacement, in the `places` (k,) among n.
 
     Raises InvalidValue if the source has fewer images than there are places.
@@ -80,7 +80,7 @@ def choose(source: str, places: NDArray[np.int64], n: int, random: np.random.Gen
     origin = np.full(n, OWN, dtype=np.int64)
     order = np.argsort(uniform_numbers(random, available), kind="stable")
     origin[places] = order[: len(places)]
-    return Foreign(dataset.name, dataset.fingerprint, origin)
+    return OpenSetImages(dataset.name, dataset.fingerprint, origin)
 
 
 def fitted(images: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:

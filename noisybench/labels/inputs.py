@@ -6,10 +6,10 @@ from typing import Any
 
 from noisybench import datasets
 from noisybench.config import Config
-from noisybench.corruption import as_prepared, corrupt
 from noisybench.errors import InvalidValue
-from noisybench.manifest import DRAWN_BY, Manifest
-from noisybench.split import Mask
+from noisybench.labels.drawing import as_prepared, corrupt
+from noisybench.labels.manifest import DRAWN_BY, Manifest
+from noisybench.labels.masks import Mask
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Open-set noise, with digits as their own foreign images or as those of Fashion-MNIST's shape."""
+"""Open-set noise, with digits as their own open-set images or as those of Fashion-MNIST's shape."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from noisybench import datasets
 from noisybench.config import Config
-from noisybench.corruption import Corruption, corrupt
 from noisybench.datasets import Dataset
 from noisybench.errors import DataError, InvalidValue, UnknownName
-from noisybench.foreign import FOREIGN, OWN, Foreign, fitted
-from noisybench.manifest import Manifest
-from noisybench.split import Mask, split
+from noisybench.labels.drawing import Corruption, corrupt
+from noisybench.labels.manifest import Manifest
+from noisybench.labels.masks import Mask
+from noisybench.labels.open_set import NO_CLASS, OWN, OpenSetImages, fitted
+from noisybench.split import split
 
 NOISE = "open-set(source=digits)"
 
@@ -27,8 +28,8 @@ def drawn(**values: Any) -> Corruption:
 
 
 def origin(corruption: Corruption) -> Any:
-    assert corruption.foreign is not None
-    return corruption.foreign.origin
+    assert corruption.open_set is not None
+    return corruption.open_set.origin
 
 
 @settings(max_examples=20, deadline=None)
@@ -66,7 +67,7 @@ def test_independent_draws_are_what_they_say() -> None:
     assert abs((given == true)[replaced].mean() - 0.1) < 4 * np.sqrt(0.09 / replaced.sum())
 
 
-def test_no_foreign_image_comes_twice_and_other_seeds_take_others() -> None:
+def test_no_open_set_image_comes_twice_and_other_seeds_take_others() -> None:
     rows = origin(drawn())[origin(drawn()) != OWN]
     assert len(set(rows)) == len(rows) > 400
     assert set(rows) != set(origin(drawn(seed=1))[origin(drawn(seed=1)) != OWN])
@@ -74,19 +75,19 @@ def test_no_foreign_image_comes_twice_and_other_seeds_take_others() -> None:
 
 def test_the_images_are_where_the_origin_says() -> None:
     digits = datasets.load("digits")
-    foreign = drawn().foreign
-    assert foreign is not None
-    replaced = foreign.replace(digits)
-    for row, source in enumerate(foreign.origin):
+    open_set = drawn().open_set
+    assert open_set is not None
+    replaced = open_set.replace(digits)
+    for row, source in enumerate(open_set.origin):
         expected = digits.train_images[row if source == OWN else source]
         assert np.array_equal(replaced.train_images[row], expected)
-        assert replaced.train_labels[row] == (digits.train_labels[row] if source == OWN else FOREIGN)
+        assert replaced.train_labels[row] == (digits.train_labels[row] if source == OWN else NO_CLASS)
     assert replaced.test_images is digits.test_images
-    files = foreign.source_index()
+    files = open_set.source_index()
     assert np.array_equal(
-        files[foreign.origin != OWN], digits.train_index[foreign.origin[foreign.origin != OWN]]
+        files[open_set.origin != OWN], digits.train_index[open_set.origin[open_set.origin != OWN]]
     )
-    assert (files[foreign.origin == OWN] == OWN).all()
+    assert (files[open_set.origin == OWN] == OWN).all()
 
 
 def test_the_hash_covers_the_images() -> None:
@@ -107,10 +108,10 @@ def test_images_are_made_to_fit() -> None:
 
 
 def test_a_source_with_other_content_is_refused() -> None:
-    noise = drawn().foreign
+    noise = drawn().open_set
     assert noise is not None
     with pytest.raises(DataError, match="fingerprint 0123"):
-        Foreign(noise.source, "0123456789abcdef", noise.origin).replace(datasets.load("digits"))
+        OpenSetImages(noise.source, "0123456789abcdef", noise.origin).replace(datasets.load("digits"))
 
 
 def test_wrong_input() -> None:
@@ -139,28 +140,28 @@ def test_corrupt_says_where_each_image_came_from(file: Path) -> None:
     manifest.fit(datasets.load("digits"))
     assert manifest.corruption.same(drawn(rate=0.3, seed=2))
     replaced = origin(manifest.corruption) != OWN
-    assert said["foreign"]["n"] == replaced.sum() and said["foreign"]["source"] == "digits"
+    assert said["open_set"]["n"] == replaced.sum() and said["open_set"]["source"] == "digits"
     assert said["realised_rate"] == pytest.approx(replaced.mean())
-    assert (manifest.clean[replaced] == FOREIGN).all()
+    assert (manifest.clean[replaced] == NO_CLASS).all()
     arrays = np.load(file)
     digits: Dataset = datasets.load("digits")
     assert np.array_equal(arrays["origin_index"][replaced], digits.train_index[arrays["origin"][replaced]])
     shown = succeed("corrupt", *OPTIONS, "--out", file)
-    assert f"{replaced.sum():,} of the images are foreign, from digits" in shown
+    assert f"{replaced.sum():,} of the images are open-set images, from digits" in shown
 
 
 def test_a_damaged_file_is_refused(file: Path) -> None:
     succeed("corrupt", *OPTIONS, "--out", file)
     good = dict(np.load(file))
     clean = good["clean"].copy()
-    clean[good["origin"] == OWN] = FOREIGN
+    clean[good["origin"] == OWN] = NO_CLASS
     for change in ({"origin": good["origin"][1:]}, {"origin": good["origin"] - 1}, {"clean": clean}):
         np.savez(file, **{**good, **change})
         with pytest.raises(DataError, match="labels.npz"):
             Manifest.read(file)
 
 
-def test_a_run_on_foreign_images_from_the_file_is_the_run_from_the_options(
+def test_a_run_on_open_set_images_from_the_file_is_the_run_from_the_options(
     file: Path, database: Path
 ) -> None:
     succeed("corrupt", *OPTIONS, "--out", file)
@@ -176,6 +177,6 @@ def test_a_run_on_foreign_images_from_the_file_is_the_run_from_the_options(
     assert 0 < dropped.sum() == pruned["n_dropped"] < len(rows)
     assert pruned["recall"] == pytest.approx(dropped[wrong].mean())
     evaluated = as_json("evaluate", run, "--split", "train")
-    assert 0 < evaluated["n"] < pruned["n_train"], "foreign images have no true label"
+    assert 0 < evaluated["n"] < pruned["n_train"], "open-set images have no true label"
     again = as_json("train", "--keep", file.with_name("mask.npz"), "--epochs", 2, "--loss", "mae", "--quiet")
     assert again["n_train"] == pruned["n_kept"]
