@@ -39,7 +39,7 @@ def at(n: int, classes: int, calls: int, repeats: int) -> list[Row]:
 
     size = f"{n:,} × {classes:,}"
     # A loss that only a training of its own can provide for is one of these as a function.
-    names = [entry.name for entry in LOSSES if "criterion" in entry.about]
+    names = [entry.name for entry in LOSSES if entry.metadata.criterion]
     actions = {f"{name}, {size}": step(mean_of(name)) for name in names}
     # What the mean of any losses of single samples costs at least.
     floor = f"F.cross_entropy(…, reduction='none').mean(), {size}"

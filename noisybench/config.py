@@ -12,8 +12,8 @@ from functools import cache
 from typing import Annotated, Any, get_type_hints
 
 from noisybench.errors import InvalidValue, UnknownName
-from noisybench.options import Declared, Option
-from noisybench.registry import DATASETS, KINDS, LOSSES, MODELS, NOISES, hyper_parameters
+from noisybench.options import Option, OptionSpec
+from noisybench.registry import DATASETS, LOSSES, MODELS, NOISES, REGISTRIES, hyper_parameters
 
 IDENTITY_VERSION = 1
 
@@ -91,9 +91,9 @@ class Config:
         shorthand = {key: given.pop(key) for key in list(given) if key not in declared_fields()}
         values = {key: declared_fields()[key].read(key, value) for key, value in given.items()}
         dataset = values.get("dataset", cls.dataset)
-        about = DATASETS[dataset.partition("@")[0]].about
-        own = LOSSES.bind(values.get("loss", cls.loss)).entry.about.get("protocol", {})
-        values = _with_protocol({**own, **values}, about["protocol"])
+        info = DATASETS[dataset.partition("@")[0]].metadata
+        own = LOSSES.bind(values.get("loss", cls.loss)).entry.metadata.protocol
+        values = _with_protocol({**own, **values}, info.protocol)
         for f in fields(cls):
             if f.default is not MISSING:
                 values.setdefault(f.name, f.default)
@@ -102,7 +102,7 @@ class Config:
         _check_features(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):
             raise InvalidValue(f"milestones is {values['milestones']}, but must be increasing epochs.")
-        return cls(**_without_idle(values, n_train=about["counts"][0]))
+        return cls(**_without_idle(values, n_train=info.counts[0]))
 
     @property
     def identity(self) -> str:
@@ -130,15 +130,15 @@ class Config:
 
 def first_stage(config: Config) -> Config | None:
     """The run whose network estimates what the loss of `config` needs, if it needs such a run."""
-    stage = LOSSES.bind(config.loss).entry.about.get("first_stage")
-    return None if stage is None else replace(config, loss=stage)
+    stage = LOSSES.bind(config.loss).entry.metadata.first_stage
+    return replace(config, loss=stage) if stage else None
 
 
 @cache
-def declared_fields() -> dict[str, Declared]:
+def declared_fields() -> dict[str, OptionSpec]:
     """The declaration of each field of Config, in order."""
     hints = get_type_hints(Config, include_extras=True)
-    return {f.name: Declared.of(hints[f.name]) for f in fields(Config)}
+    return {f.name: OptionSpec.of(hints[f.name]) for f in fields(Config)}
 
 
 def _with_protocol(values: dict[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _without_idle(values: dict[str, Any], n_train: int) -> dict[str, Any]:
     }
     if values["optimiser"] != "sgd":
         idle["momentum"] = Config.momentum
-    if not LOSSES.bind(values["loss"]).entry.about.get("scheduled"):
+    if not LOSSES.bind(values["loss"]).entry.metadata.scheduled:
         idle |= {"prune_from": None, "prune_every": None}
     return {**values, **idle}
 
@@ -172,7 +172,7 @@ def _without_idle(values: dict[str, Any], n_train: int) -> dict[str, Any]:
 def _check_open_set(values: Mapping[str, Any]) -> None:
     """Raise InvalidValue for a loss that needs the true transition matrix where there is none."""
     noise, loss = NOISES.bind(values["noise"]).entry, LOSSES.bind(values["loss"]).entry
-    if noise.about.get("open_set") and "transition" in loss.needs and "first_stage" not in loss.about:
+    if noise.metadata.open_set and "transition" in loss.context and not loss.metadata.first_stage:
         raise InvalidValue(
             f"loss is {loss.name}, but the open-set images of {noise.name} noise belong to no class, so that"
             " there is no true transition matrix. Take forward-that, which estimates one."
@@ -182,8 +182,8 @@ def _check_open_set(values: Mapping[str, Any]) -> None:
 def _check_features(values: Mapping[str, Any]) -> None:
     """Raise InvalidValue for a method that works on features with a model that has no layer of them."""
     model, loss = MODELS.bind(values["model"]).entry, LOSSES.bind(values["loss"]).entry
-    if loss.about.get("needs_features") and not model.about.get("features"):
-        able = ", ".join(entry.name for entry in MODELS if entry.about.get("features"))
+    if loss.metadata.needs_features and not model.metadata.features:
+        able = ", ".join(entry.name for entry in MODELS if entry.metadata.features)
         raise InvalidValue(
             f"model is {model.name}, but {loss.name} needs a layer of features, as in: {able}."
         )
@@ -194,7 +194,7 @@ def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> di
     named = {name: d.option.kind for name, d in declared_fields().items() if d.option.kind}
     canonical, used = {}, set()
     for name, kind in named.items():
-        registry = KINDS[kind]
+        registry = REGISTRIES[kind]
         # Only a data set has a suffix: the beginning of its fingerprint.
         stem, _, suffix = values[name].partition("@") if name == "dataset" else (values[name], "", "")
         entry = registry.bind(stem).entry

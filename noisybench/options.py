@@ -48,8 +48,11 @@ class Option:
         return ""
 
 
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
 @dataclass(frozen=True)
-class Declared:
+class OptionSpec:
     """An annotation taken apart: the plain type, whether None is allowed, and the `Option`."""
 
     type: Any
@@ -57,12 +60,19 @@ class Declared:
     option: Option
 
     @classmethod
-    def of(cls, annotation: Any) -> "Declared":
-        assert get_origin(annotation) is Annotated, f"{annotation} carries no Option"
-        plain, option = get_args(annotation)[:2]
-        assert isinstance(option, Option)
+    def of(cls, annotation: Any) -> "OptionSpec":
+        """The declaration in ``Annotated[type, Option(...)]``, or in a plain type, which allows any value.
+
+        Raises InvalidValue for a type that cannot be read from a command line.
+        """
+        plain, option = annotation, Option("")
+        if get_origin(annotation) is Annotated:
+            plain, *extras = get_args(annotation)
+            option = next((extra for extra in extras if isinstance(extra, Option)), option)
         members = get_args(plain) if get_origin(plain) in (Union, types.UnionType) else (plain,)
-        (inner,) = [m for m in members if m is not type(None)]
+        inner, *others = [m for m in members if m is not type(None)]
+        if others or inner not in WORDS and get_origin(inner) is not tuple:
+            raise InvalidValue(f"{annotation} is not a type of an option: take int, float, bool or str.")
         return cls(inner, type(None) in members, option)
 
     @property
@@ -85,11 +95,11 @@ class Declared:
         return tuple(self._read_one(name, item, get_args(self.type)[0]) for item in value)
 
     def _read_one(self, name: str, value: Any, wanted: type) -> Any:
-        words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[wanted]
+        words = WORDS[wanted]
         allowed = self.option.allowed
         wrong = InvalidValue(
             f"{name} is {value!r}, but must be {words}{', ' + allowed if allowed else ''}."
-            f" It is: {self.option.help}"
+            + (f" It is: {self.option.help}" if self.option.help else "")
         )
         if isinstance(value, str) and wanted is bool and value.lower() in ("true", "false"):
             value = value.lower() == "true"

@@ -1,60 +1,168 @@
-"""One way to register and to look up a loss, a noise, a data set, a model.
+"""One way to register and to look up a method, a noise, a data set, a model.
 
-An entry is one decorated function.  Its keyword-only parameters with defaults are its
-hyper-parameters, declared as ``Annotated[type, Option(...)]``; the first line of its docstring is
-its help text.  `Registry.bind` reads the text a user writes, such as ``lq(q=0.5)``, into a `Bound`
-entry whose `str` is the canonical form with the hyper-parameters spelled out, so that ``lq`` and
-``lq(q=0.7)`` are the same.  Only a text that is empty by default is left out while it is empty.
+An entry is one decorated function or class.  Its hyper-parameters are keyword-only parameters with
+defaults (of a function) or annotated fields with defaults (of a class), declared as ``Annotated[type,
+Option(...)]``; the first line of its docstring is its help text.  What else is known of it is typed
+metadata: a misspelt key is an error at registration.
+
+`Registry.bind` reads the text a user writes, such as ``lq(q=0.5)``, into a `Bound` entry whose `str` is the
+canonical form with the hyper-parameters spelled out, so that ``lq`` and ``lq(q=0.7)`` are the same.  Only a
+text that is empty by default is left out while it is empty.
+
+Entries come from noisybench itself, from entry points of installed packages (the group of each registry),
+and from files of the user: ``path/to/file.py:name``.
 """
 
 import ast
+import hashlib
 import importlib
 import inspect
 import keyword
+import linecache
 import re
+import sys
+import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from noisybench.errors import InvalidValue, UnknownName
-from noisybench.options import Declared
+from noisybench.errors import DataError, InvalidValue, UnknownName
+from noisybench.options import OptionSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M")
+
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A registered function: its name, help, hyper-parameters and what else was said of it."""
+class NoMetadata:
+    """Of entries of which nothing else is known."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set.
+
+    classes: names, in the order of the labels.  flips: which class is mistaken for which, under
+    class-dependent noise; empty: each class for the next, circular.  shape: height, width and channels of
+    an image.  counts: images for training and for testing.  fingerprint: of the canonical content.
+    protocol: how to train on it, by the fields of Config.  embedded: whether it is there without a download.
+    """
+
+    classes: tuple[str, ...]
+    flips: Mapping[str, str]
+    shape: Shape
+    counts: tuple[int, int]
+    fingerprint: str
+    protocol: Mapping[str, Any]
+    embedded: bool = False
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """features: whether the model has a layer of features, which some methods work on."""
+
+    features: bool = False
+
+
+@dataclass(frozen=True)
+class NoiseInfo:
+    """open_set: whether the noise puts images of another data set in the place of training images."""
+
+    open_set: bool = False
+
+
+@dataclass(frozen=True)
+class LossInfo:
+    """How a loss is used in training; on its way into `methods`."""
+
+    criterion: str = ""
+    prunes_by: str = ""
+    trains_as: str = ""
+    scheduled: bool = False
+    first_stage: str = ""
+    trained_by: str = "loop:Training"
+    needs_features: bool = False
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Origin(NamedTuple):
+    """Where an entry that is not noisybench's own comes from: the file's name, or the package and version;
+    digest and source of a file."""
 
     name: str
-    function: Callable[..., Any]
-    help: str
-    parameters: Mapping[str, Declared]
-    defaults: Mapping[str, Any]
-    needs: tuple[str, ...]
-    about: Mapping[str, Any]
+    digest: str = ""
+    source: bytes = b""
 
 
 @dataclass(frozen=True)
-class Bound:
+class Entry(Generic[M]):
+    """A registered function or class: its name, help, hyper-parameters and metadata.
+
+    context: the keyword-only parameters without a default, which the caller supplies.  origin: None for
+    an entry of noisybench itself.
+    """
+
+    name: str
+    definition: Callable[..., Any]
+    help: str
+    parameters: Mapping[str, OptionSpec]
+    defaults: Mapping[str, Any]
+    context: tuple[str, ...]
+    metadata: M
+    kind: str
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True)
+class Bound(Generic[M]):
     """An entry with a value for each of its hyper-parameters; `str` of it is the canonical form."""
 
-    entry: Entry
+    entry: Entry[M]
     arguments: Mapping[str, Any] = field(hash=False)
 
     def __str__(self) -> str:
         defaults = self.entry.defaults
-        shown = ", ".join(
-            f"{name}={_show(value)}"
-            for name, value in self.arguments.items()
-            if (value, defaults[name]) != ("", "")
-        )
-        return f"{self.entry.name}({shown})" if shown else self.entry.name
+        return self._written(lambda name, value: (value, defaults[name]) != ("", ""))
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bound) and str(self) == str(other) and self.entry.kind == other.entry.kind
+
+    @property
+    def short(self) -> str:
+        """The canonical form without the hyper-parameters at their defaults: what the identity is made of."""
+        return self._written(lambda name, value: value != self.entry.defaults[name])
+
+    def _written(self, is_shown: Callable[[str, Any], bool]) -> str:
+        shown = [f"{name}={_show(value)}" for name, value in self.arguments.items() if is_shown(name, value)]
+        return f"{self.entry.name}({', '.join(shown)})" if shown else self.entry.name
 
     def __call__(self, *args: Any, **context: Any) -> Any:
-        """Call the entry's function; of `context`, only what its signature asks for is handed on."""
-        wanted = {name: context[name] for name in self.entry.needs}
-        return self.entry.function(*args, **wanted, **self.arguments)
+        """Call the entry's function, or make an object of its class; of `context`, only what its signature
+        asks for is handed on."""
+        wanted = {name: context[name] for name in self.entry.context}
+        return self.entry.definition(*args, **wanted, **self.arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A process that receives it looks the entry up again; one from a file travels with its source.
+        origin = self.entry.origin
+        if origin is not None and origin.digest:
+            return _bind_source, (self.entry.kind, origin, self.entry.name, dict(self.arguments))
+        return _bind, (self.entry.kind, str(self))
+
+
+def _bind(kind: str, text: str) -> Bound[Any]:
+    return REGISTRIES[kind].bind(text)
+
+
+def _bind_source(kind: str, origin: Origin, name: str, arguments: dict[str, Any]) -> Bound[Any]:
+    return Bound(REGISTRIES[kind].from_source(origin, name.rpartition(":")[2]), arguments)
 
 
 def _show(value: Any) -> str:
@@ -67,55 +175,115 @@ def _show(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class Registry:
-    """The known entries of one kind; the module that defines them is imported on first use."""
+class Registry(Generic[M]):
+    """The known entries of one kind; the module that defines them is imported on first use.
 
-    def __init__(self, kind: str, module: str) -> None:
-        self.kind = kind
-        self.module = module
-        self._entries: dict[str, Entry] = {}
+    group: the entry points of installed packages that add to it.
+    """
 
-    def register(self, name: str, **about: Any) -> Callable[[F], F]:
-        """Decorate a function as the entry `name`; `about` is kept for those who use the entry."""
+    def __init__(self, kind: str, module: str, metadata: type[M], group: str = "") -> None:
+        self.kind, self.module, self.metadata, self.group = kind, module, metadata, group
+        self._entries: dict[str, Entry[M]] = {}
+        self._plugins: dict[str, EntryPoint] | None = None
 
-        def decorate(function: F) -> F:
+    def register(self, name: str, **metadata: Any) -> Callable[[F], F]:
+        """Decorate a function or a class as the entry `name`.  Raises TypeError for metadata of another name,
+        InvalidValue for a hyper-parameter that cannot be told from a field of a run."""
+
+        def decorate(definition: F) -> F:
             assert name not in self._entries, f"two {self.kind} entries are called {name}"
-            keywords = [
-                p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY
-            ]
-            bound = {p.name: p for p in keywords if p.default is not p.empty}
-            self._entries[name] = Entry(
-                name=name,
-                function=function,
-                help=(inspect.getdoc(function) or "").partition("\n")[0],
-                parameters={n: Declared.of(p.annotation) for n, p in bound.items()},
-                defaults={n: p.default for n, p in bound.items()},
-                needs=tuple(p.name for p in keywords if p.default is p.empty),
-                about=about,
-            )
-            return function
+            self._entries[name] = self.entry(name, definition, metadata)
+            return definition
 
         return decorate
 
-    def _loaded(self) -> dict[str, Entry]:
+    def entry(
+        self,
+        name: str,
+        definition: Callable[..., Any],
+        metadata: Mapping[str, Any],
+        origin: Origin | None = None,
+    ) -> Entry[M]:
+        """The entry that a function or a class makes; nothing is registered."""
+        parameters, defaults, context = _hyper_parameters(definition)
+        check_names(self.kind, name, parameters)
+        return Entry(
+            name=name,
+            definition=definition,
+            help=(inspect.getdoc(definition) or "").partition("\n")[0],
+            parameters=parameters,
+            defaults=defaults,
+            context=context,
+            metadata=self.metadata(**metadata),
+            kind=self.kind,
+            origin=origin,
+        )
+
+    def _loaded(self) -> dict[str, Entry[M]]:
         importlib.import_module(self.module)
+        if self._plugins is None:
+            found = entry_points(group=self.group) if self.group else ()
+            self._plugins = {point.name: point for point in found}
+            for name, point in self._plugins.items():
+                if name not in self._entries:
+                    self._entries[name] = self._from_package(point)
         return self._entries
 
-    def __iter__(self) -> Iterator[Entry]:
+    def _from_package(self, point: EntryPoint) -> Entry[M]:
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+        try:
+            definition = point.load()
+        except Exception as error:  # a package of somebody else may raise anything
+            raise DataError(
+                f"The {self.kind} '{point.name}' of the installed package {package} cannot be imported"
+                f" ({type(error).__name__}: {error}). Repair or uninstall the package."
+            ) from None
+        return self.entry(point.name, definition, {}, Origin(package))
+
+    def __iter__(self) -> Iterator[Entry[M]]:
         return iter(self._loaded().values())
 
-    def __getitem__(self, name: str) -> Entry:
+    def __getitem__(self, name: str) -> Entry[M]:
         entries = self._loaded()
-        if name not in entries:
-            raise UnknownName(self.kind, name, entries)
-        return entries[name]
+        if name in entries:
+            return entries[name]
+        path, _, attribute = name.rpartition(":")
+        if path.endswith(".py"):
+            return self._from_file(Path(path), attribute)
+        raise UnknownName(self.kind, name, entries)
 
-    def bind(self, text: str, shorthand: Mapping[str, Any] | None = None) -> Bound:
+    def _from_file(self, path: Path, attribute: str) -> Entry[M]:
+        try:
+            source = path.expanduser().read_bytes()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+        return self.from_source(Origin(path.name, hashlib.sha256(source).hexdigest(), source), attribute)
+
+    def from_source(self, origin: Origin, attribute: str) -> Entry[M]:
+        """The entry that a file of the user defines under the name `attribute`: the file is executed.
+
+        It is known as ``file.py:attribute`` from then on in this process.  Raises DataError or UnknownName.
+        """
+        name = f"{origin.name}:{attribute}"
+        known = self._loaded().get(name)
+        if known is not None and known.origin == origin:
+            return known
+        module = _executed(origin)
+        if attribute not in vars(module):
+            defined = [key for key, value in vars(module).items() if _is_definition(value, module)]
+            raise UnknownName(f"{self.kind} in {origin.name}", attribute, defined)
+        definition = vars(module)[attribute]
+        if not callable(definition):
+            raise DataError(f"{name} is not a function or a class, and so not a {self.kind}.")
+        self._entries[name] = self.entry(name, definition, {}, origin)
+        return self._entries[name]
+
+    def bind(self, text: str, shorthand: Mapping[str, Any] | None = None) -> Bound[M]:
         """Read ``name`` or ``name(parameter=value, ...)``; `shorthand` holds further values.
 
-        Raises UnknownName or InvalidValue.
+        Raises UnknownName, InvalidValue, or DataError for a file that cannot be used.
         """
-        match = re.fullmatch(r"\s*([\w.-]+)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
+        match = re.fullmatch(r"\s*((?:[^()]*\.py:)?[\w.-]+)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
         if match is None:
             raise InvalidValue(f"'{text}' is not a {self.kind}: write it as name or name(parameter=value).")
         entry = self[match[1]]
@@ -127,10 +295,78 @@ class Registry:
             if name not in entry.parameters:
                 raise UnknownName(f"parameter of {self.kind} {entry.name}", name, entry.parameters)
         arguments = {
-            name: declared.read(f"{name} of {self.kind} {entry.name}", given.get(name, entry.defaults[name]))
-            for name, declared in entry.parameters.items()
+            name: spec.read(f"{name} of {self.kind} {entry.name}", given.get(name, entry.defaults[name]))
+            for name, spec in entry.parameters.items()
         }
         return Bound(entry, arguments)
+
+
+def _is_definition(value: Any, module: types.ModuleType) -> bool:
+    return callable(value) and getattr(value, "__module__", None) == module.__name__
+
+
+def _executed(origin: Origin) -> types.ModuleType:
+    """The module that a file of the user makes, executed once in this process."""
+    name = f"noisybench_plugin_{origin.digest[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = types.ModuleType(name)
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up here
+    try:
+        exec(compile(origin.source, origin.name, "exec"), vars(module))
+    except Exception as error:  # the user's code may raise anything
+        del sys.modules[name]
+        raise DataError(f"{origin.name} cannot be executed ({type(error).__name__}: {error}).") from None
+    text = origin.source.decode(errors="replace")
+    linecache.cache[origin.name] = (len(text), None, text.splitlines(True), origin.name)
+    return module
+
+
+def _hyper_parameters(
+    definition: Callable[..., Any],
+) -> tuple[dict[str, OptionSpec], dict[str, Any], tuple[str, ...]]:
+    """The hyper-parameters of a function or a class, their defaults, and what the caller supplies."""
+    if isinstance(definition, type):
+        scopes = [(vars(sys.modules[base.__module__]), vars(base)) for base in reversed(definition.__mro__)]
+        hints = {
+            name: eval(hint, scope) if isinstance(hint, str) else hint
+            for scope, members in scopes
+            for name, hint in members.get("__annotations__", {}).items()
+            if "ClassVar" not in str(hint)
+        }
+        defaults = {name: getattr(definition, name) for name in hints}
+        return {name: OptionSpec.of(hint) for name, hint in hints.items()}, defaults, ()
+    keywords = [p for p in inspect.signature(definition).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    defaults = {p.name: p.default for p in keywords if p.default is not p.empty}
+    scope = getattr(definition, "__globals__", {})
+    hints = {p.name: p.annotation for p in keywords if p.name in defaults}
+    parameters = {
+        name: OptionSpec.of(eval(hint, scope) if isinstance(hint, str) else hint)
+        for name, hint in hints.items()
+    }
+    return parameters, defaults, tuple(p.name for p in keywords if p.default is p.empty)
+
+
+# The fields of a run, which no hyper-parameter may be called like: `--momentum` would be two things.
+_fields: set[str] = set()
+
+
+def reserve(names: set[str]) -> None:
+    """Keep these names, the fields of a run, from being names of hyper-parameters."""
+    _fields.update(names)
+    for registry in REGISTRIES.values():
+        for entry in registry._entries.values():
+            check_names(registry.kind, entry.name, entry.parameters)
+
+
+def check_names(kind: str, name: str, parameters: Mapping[str, Any]) -> None:
+    """Raise InvalidValue for a hyper-parameter that has the name of a field of a run."""
+    for parameter in parameters:
+        if parameter in _fields:
+            raise InvalidValue(
+                f"The hyper-parameter '{parameter}' of {kind} '{name}' is also a setting of a run, and"
+                f" `--{parameter.replace('_', '-')}` would be both. Give it another name."
+            )
 
 
 def _arguments(text: str, inside: str) -> dict[str, Any]:
@@ -158,17 +394,17 @@ def _arguments(text: str, inside: str) -> dict[str, Any]:
     return values
 
 
-LOSSES = Registry("loss", "noisybench.losses")
-NOISES = Registry("noise", "noisybench.labels.noises")
-DATASETS = Registry("data set", "noisybench.datasets")
-MODELS = Registry("model", "noisybench.models")
-KINDS = {registry.kind: registry for registry in (LOSSES, NOISES, DATASETS, MODELS)}
+LOSSES = Registry("loss", "noisybench.losses", LossInfo)
+NOISES = Registry("noise", "noisybench.labels.noises", NoiseInfo, "noisybench.noises")
+DATASETS = Registry("data set", "noisybench.datasets", DatasetInfo)
+MODELS = Registry("model", "noisybench.models", ModelInfo, "noisybench.models")
+REGISTRIES: dict[str, Registry[Any]] = {r.kind: r for r in (LOSSES, NOISES, DATASETS, MODELS)}
 
 
-def hyper_parameters() -> dict[str, list[tuple[Registry, Entry]]]:
+def hyper_parameters() -> dict[str, list[tuple[Registry[Any], Entry[Any]]]]:
     """Every hyper-parameter by name, with the entries that have it: the shorthands such as --q."""
-    found: dict[str, list[tuple[Registry, Entry]]] = {}
-    for registry in KINDS.values():
+    found: dict[str, list[tuple[Registry[Any], Entry[Any]]]] = {}
+    for registry in REGISTRIES.values():
         for entry in registry:
             for name in entry.parameters:
                 found.setdefault(name, []).append((registry, entry))

@@ -12,8 +12,8 @@ from PIL import Image
 
 from noisybench.registry import DATASETS
 
-CLASSES = DATASETS["cifar10"].about["classes"]
-CLOTHES = DATASETS["fashion-mnist"].about["classes"]
+CLASSES = DATASETS["cifar10"].metadata.classes
+CLOTHES = DATASETS["fashion-mnist"].metadata.classes
 Arrays = tuple[np.ndarray, np.ndarray]
 
 

@@ -1,6 +1,7 @@
 """`noisybench data`: what it prints and how it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def tree(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for part in ("train", "test"):
-        for name in DATASETS["cifar10"].about["classes"]:
+        for name in DATASETS["cifar10"].metadata.classes:
             folder = tmp_path / "tree" / part / name
             folder.mkdir(parents=True)
             Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / "0.png")
@@ -42,7 +43,7 @@ def test_a_partial_set_is_added_listed_and_verified_as_not_canonical(tree: Path)
     assert "10 training and 10 test images" in added and "not the canonical 50,000 and 10,000" in added
     verified = json.loads(output_of("verify", "cifar10", "--json"))
     assert verified["canonical"] is False and verified["identity"] in added
-    assert verified["canonical_fingerprint"] == DATASETS["cifar10"].about["fingerprint"]
+    assert verified["canonical_fingerprint"] == DATASETS["cifar10"].metadata.fingerprint
     assert verified["fingerprint"] in output_of("verify", "cifar10")
     row = next(line for line in output_of("list").splitlines() if line.startswith("cifar10  "))
     assert row.split()[1:] == ["not", "canonical", "10", "10", "32×32×3", "10", "0.1"]
@@ -55,7 +56,9 @@ def test_taking_the_place_of_a_canonical_set_is_said(tree: Path, monkeypatch: py
 
     assert "takes the place" not in add()
     content = json.loads(output_of("verify", "cifar10", "--json"))["fingerprint"]
-    monkeypatch.setitem(DATASETS["cifar10"].about, "fingerprint", content)  # type: ignore[arg-type]
+    entry = DATASETS["cifar10"]
+    canonical = replace(entry, metadata=replace(entry.metadata, fingerprint=content))
+    monkeypatch.setitem(DATASETS._entries, "cifar10", canonical)
     assert "takes the place" not in add()
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tree / "train" / "cat" / "1.png")
     assert "takes the place of the canonical cifar10" in add()

@@ -40,7 +40,7 @@ NAMES = [f.name for f in fields(Config)]
 
 def test_a_run_needs_nothing_said() -> None:
     config = Config.create()
-    protocol = DATASETS["digits"].about["protocol"]
+    protocol = DATASETS["digits"].metadata.protocol
     assert config.dataset == "digits" and config.noise == "uniform" and config.loss == "cce"
     assert config.epochs == protocol["epochs"] and config.milestones == protocol["milestones"]
 

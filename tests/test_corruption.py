@@ -221,7 +221,7 @@ def test_labels_do_not_depend_on_what_else_a_run_is() -> None:
 
 def test_a_data_set_with_a_fingerprint_has_the_flips_of_its_name() -> None:
     config = Config.create(dataset="cifar10@0123456789ab", noise="class-dependent", rate=0.4)
-    names = DATASETS["cifar10"].about["classes"]
+    names = DATASETS["cifar10"].metadata.classes
     assert transition_of(config)[names.index("cat"), names.index("dog")] == 0.4
 
 

@@ -24,7 +24,7 @@ from noisybench.registry import LOSSES, Entry
 
 CLASSES = 5
 # A loss that only training can provide for, by a run before it or by a way of its own, is no module.
-ENTRIES = [entry for entry in LOSSES if "criterion" in entry.about]
+ENTRIES = [entry for entry in LOSSES if entry.metadata.criterion]
 NAMES = [entry.name for entry in ENTRIES]
 # A uniform transition matrix, exact in float32 as in float64.
 CONTEXT = {"transition": torch.full((CLASSES, CLASSES), 0.0625).fill_diagonal_(0.75)}
@@ -55,8 +55,8 @@ CRITERIA = {
 
 
 def make(entry: Entry, **values: object) -> nn.Module:
-    criterion: nn.Module = getattr(losses, entry.about["criterion"])(
-        **{name: CONTEXT[name] for name in entry.needs}, **values
+    criterion: nn.Module = getattr(losses, entry.metadata.criterion)(
+        **{name: CONTEXT[name] for name in entry.context}, **values
     )
     return criterion
 
@@ -81,7 +81,7 @@ def test_criteria_can_be_copied_and_pickled(entry: Entry) -> None:
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_the_paper_s_losses_have_their_criteria(name: str) -> None:
-    assert CRITERIA[name] is getattr(losses, LOSSES[name].about["criterion"])
+    assert CRITERIA[name] is getattr(losses, LOSSES[name].metadata.criterion)
     assert CRITERIA[name].__name__ in dir(losses)
 
 

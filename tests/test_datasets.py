@@ -47,7 +47,7 @@ def small(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_registered_is_complete(name: str) -> None:
     entry = DATASETS[name]
-    classes, flips, protocol = (entry.about[key] for key in ("classes", "flips", "protocol"))
+    classes, flips, protocol = entry.metadata.classes, entry.metadata.flips, entry.metadata.protocol
     assert len(set(classes)) == len(classes) == (100 if name == "cifar100" else 10)
     assert set(flips) | set(flips.values()) <= set(classes)
     assert all(source != target for source, target in flips.items())

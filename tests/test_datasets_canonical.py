@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_digits_prepare_themselves_and_are_canonical() -> None:
     digits = datasets.load("digits")
     assert digits.name == "digits" and digits.canonical
-    assert digits.fingerprint == DATASETS["digits"].about["fingerprint"]
+    assert digits.fingerprint == DATASETS["digits"].metadata.fingerprint
     assert (digits.n_classes, digits.shape) == (10, (8, 8, 1))
     assert digits.train_images.shape == (1297, 8, 8, 1) and digits.train_images.dtype == np.uint8
     assert digits.test_labels.shape == (500,) and digits.test_labels.dtype == np.int64
@@ -63,15 +63,15 @@ def test_debians_fashion_mnist_is_canonical() -> None:
 def test_the_fingerprints_of_cifar_are_those_of_the_complete_images(
     name: str, means: tuple[float, ...]
 ) -> None:
-    about = DATASETS[name].about
+    info = DATASETS[name].metadata
     parts = []
     for split in ("train", "test"):
         strips = [np.asarray(Image.open(path)) for path in sorted((SHARED / name).glob(f"{split}-*.webp"))]
-        images = np.concatenate(strips).reshape(-1, *about["shape"])
-        labels = np.repeat(np.arange(len(about["classes"])), len(images) // len(about["classes"]))
-        parts.append(checked_part(split, images, labels, about["classes"], about["shape"]))
+        images = np.concatenate(strips).reshape(-1, *info.shape)
+        labels = np.repeat(np.arange(len(info.classes)), len(images) // len(info.classes))
+        parts.append(checked_part(split, images, labels, info.classes, info.shape))
     train, test = parts
-    assert (len(train.labels), len(test.labels)) == about["counts"]
+    assert (len(train.labels), len(test.labels)) == info.counts
     np.testing.assert_allclose(train.images.mean(axis=(0, 1, 2)) / 255, means, atol=1e-8)
-    found = fingerprint(about["classes"], about["shape"], train, test)
-    assert found == about["fingerprint"]
+    found = fingerprint(info.classes, info.shape, train, test)
+    assert found == info.fingerprint

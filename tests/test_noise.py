@@ -55,9 +55,9 @@ def test_uniform_inclusive_is_uniform_at_its_true_rate(rate: float, n_classes: i
 
 def flips_of(dataset: str) -> dict[str, str]:
     """The flips that the data set's class-dependent noise makes, by class name."""
-    about = DATASETS[dataset].about
-    transition = transition_matrix("class-dependent", 0.3, about["classes"], about["flips"])
-    names = about["classes"]
+    info = DATASETS[dataset].metadata
+    transition = transition_matrix("class-dependent", 0.3, info.classes, info.flips)
+    names = info.classes
     assert set(transition.diagonal()) <= {1.0, 0.7}
     return {names[i]: names[j] for i, j in np.argwhere(transition == 0.3)}
 
@@ -84,7 +84,7 @@ def test_the_map_of_fashion_mnist() -> None:
 
 @pytest.mark.parametrize("dataset", ["cifar100", "digits"])
 def test_without_a_map_each_class_becomes_the_next(dataset: str) -> None:
-    classes = DATASETS[dataset].about["classes"]
+    classes = DATASETS[dataset].metadata.classes
     assert flips_of(dataset) == {name: classes[(i + 1) % len(classes)] for i, name in enumerate(classes)}
 
 

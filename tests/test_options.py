@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noisybench.errors import InvalidValue
-from noisybench.options import Declared, Option
+from noisybench.options import Option, OptionSpec
 
-RATE = Declared.of(Annotated[float, Option("noise rate", minimum=0, below=1)])
-SEED = Declared.of(Annotated[int, Option("seed", minimum=0, maximum=2**32 - 1)])
-SIZE = Declared.of(Annotated[int | None, Option("images", minimum=2)])
-FLAG = Declared.of(Annotated[bool, Option("a switch")])
-COLOUR = Declared.of(Annotated[str, Option("colour", choices=("red", "green"))])
-EPOCHS = Declared.of(Annotated[tuple[int, ...], Option("epochs", minimum=1)])
-UPPER = Declared.of(Annotated[str, Option("loud", parse=lambda text: text.upper())])
+RATE = OptionSpec.of(Annotated[float, Option("noise rate", minimum=0, below=1)])
+SEED = OptionSpec.of(Annotated[int, Option("seed", minimum=0, maximum=2**32 - 1)])
+SIZE = OptionSpec.of(Annotated[int | None, Option("images", minimum=2)])
+FLAG = OptionSpec.of(Annotated[bool, Option("a switch")])
+COLOUR = OptionSpec.of(Annotated[str, Option("colour", choices=("red", "green"))])
+EPOCHS = OptionSpec.of(Annotated[tuple[int, ...], Option("epochs", minimum=1)])
+UPPER = OptionSpec.of(Annotated[str, Option("loud", parse=lambda text: text.upper())])
 ALL = [RATE, SEED, SIZE, FLAG, COLOUR, EPOCHS, UPPER]
 
 
@@ -42,7 +42,7 @@ ALL = [RATE, SEED, SIZE, FLAG, COLOUR, EPOCHS, UPPER]
         (UPPER, "abc", "ABC"),
     ],
 )
-def test_a_value_gets_the_declared_type(declared: Declared, given: Any, expected: Any) -> None:
+def test_a_value_gets_the_declared_type(declared: OptionSpec, given: Any, expected: Any) -> None:
     value = declared.read("it", given)
     assert value == expected and type(value) is type(expected)
 
@@ -58,7 +58,7 @@ def test_a_value_gets_the_declared_type(declared: Declared, given: Any, expected
         *((EPOCHS, v) for v in ("a b", [0], [[1]], {1: 2}, None, 1.5)),
     ],
 )
-def test_a_wrong_value_is_refused(declared: Declared, given: Any) -> None:
+def test_a_wrong_value_is_refused(declared: OptionSpec, given: Any) -> None:
     with pytest.raises(InvalidValue, match="it is "):
         declared.read("it", given)
 
@@ -89,7 +89,7 @@ anything = st.recursive(
 
 @given(declared=st.sampled_from(ALL), value=anything)
 def test_any_value_is_read_or_refused_and_reading_twice_changes_nothing(
-    declared: Declared, value: Any
+    declared: OptionSpec, value: Any
 ) -> None:
     try:
         read = declared.read("it", value)

@@ -92,4 +92,4 @@ def test_the_losses_are_all_told() -> None:
         for entry in registry:
             assert f"`{entry.name}" in README, entry.name
     for entry in LOSSES:
-        assert entry.about.get("criterion", "") in README
+        assert entry.metadata.criterion in README

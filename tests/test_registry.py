@@ -1,5 +1,6 @@
 """Looking up and binding registered entries, and their canonical form."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
@@ -8,9 +9,15 @@ from hypothesis import strategies as st
 
 from noisybench.errors import InputError, InvalidValue, UnknownName
 from noisybench.options import Option
-from noisybench.registry import DATASETS, KINDS, LOSSES, MODELS, Registry, hyper_parameters
+from noisybench.registry import DATASETS, LOSSES, MODELS, REGISTRIES, Registry, hyper_parameters
 
-THINGS = Registry("thing", "noisybench.errors")
+
+@dataclass(frozen=True)
+class Colour:
+    colour: str
+
+
+THINGS = Registry("thing", "noisybench.errors", Colour)
 
 
 @THINGS.register("thing", colour="red")
@@ -46,7 +53,7 @@ def test_a_shorthand_says_the_same_once() -> None:
         canonical("lq(q=0.1)", q=0.5)
 
 
-@pytest.mark.parametrize("registry", KINDS.values(), ids=list(KINDS))
+@pytest.mark.parametrize("registry", REGISTRIES.values(), ids=list(REGISTRIES))
 def test_every_entry_has_help_and_a_canonical_form_that_is_stable(registry: Registry) -> None:
     for entry in registry:
         assert entry.help and not entry.help.startswith(" ")
@@ -57,7 +64,7 @@ def test_every_entry_has_help_and_a_canonical_form_that_is_stable(registry: Regi
 def test_an_entry_is_taken_apart() -> None:
     entry = THINGS["thing"]
     assert entry.help == "A thing to test with."
-    assert entry.needs == ("size",) and entry.about == {"colour": "red"}
+    assert entry.context == ("size",) and entry.metadata == Colour("red")
     assert list(entry.parameters) == ["name", "label", "share", "loud"]
 
 

@@ -249,4 +249,4 @@ def test_every_format_says_the_same(form: str) -> None:
 
 
 def test_every_table_has_a_measure_that_has_words() -> None:
-    assert {entry.about["measure"] for entry in TABLES} <= set(MEASURES)
+    assert {entry.metadata.measure for entry in TABLES} <= set(MEASURES)

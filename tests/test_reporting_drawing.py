@@ -16,7 +16,7 @@ from PIL import Image
 from noisybench.reporting.drawing import MARKERS, PANEL, colour_of, compose, draw, style
 from noisybench.reporting.figures import Figure, draw_up
 
-KINDS = ["fig1", "fig2"]
+REGISTRIES = ["fig1", "fig2"]
 SUFFIXES = [".pdf", ".png", ".svg"]
 
 
@@ -26,12 +26,12 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figure]:
     whole = filled(tmp_path_factory.mktemp("store") / "runs.db", [*FIG1, *FIG2], seeds=2, epochs=20)
     runs, epochs = whole.results(), whole.epochs()
     one = runs[runs["dataset"].eq("cifar10") & runs["rate"].isin([0.2, 0.4])]
-    made = {name: draw_up(name, runs, epochs) for name in KINDS}
+    made = {name: draw_up(name, runs, epochs) for name in REGISTRIES}
     long = runs.assign(
         dataset=runs["dataset"] + "@0123456789", noise="class-dependent(map='cat>dog dog>cat')"
     )
     made["fig2, long"] = draw_up("fig2", long, epochs)
-    return made | {f"{name}, one": draw_up(name, one, epochs) for name in KINDS}
+    return made | {f"{name}, one": draw_up(name, one, epochs) for name in REGISTRIES}
 
 
 # Bytes
@@ -77,7 +77,7 @@ def test_a_pdf_has_its_fonts_as_truetype(figures: dict[str, Figure]) -> None:
     assert content.startswith(b"%PDF") and b"/FontFile2" in content and b"/Type3" not in content
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", REGISTRIES)
 def test_text_in_svg_is_text(figures: dict[str, Figure], name: str) -> None:
     content = draw(figures[name], ".svg").decode()
     words = re.findall(r"<text[^>]*>([^<]*)</text>", content.replace("\N{NO-BREAK SPACE}", " "))
@@ -115,7 +115,7 @@ DEUTERANOPIA = np.array(
 
 
 @pytest.mark.parametrize("seen_as", [np.eye(3), DEUTERANOPIA], ids=["as is", "deuteranopia"])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", REGISTRIES)
 def test_series_differ_in_lightness_and_none_is_too_light(
     figures: dict[str, Figure], name: str, seen_as: np.ndarray
 ) -> None:
@@ -125,7 +125,7 @@ def test_series_differ_in_lightness_and_none_is_too_light(
     assert seen[-1] < 80
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", REGISTRIES)
 def test_series_differ_in_marker_or_line_too(figures: dict[str, Figure], name: str) -> None:
     with style():
         axes = compose(figures[name]).axes
@@ -138,7 +138,7 @@ def test_series_differ_in_marker_or_line_too(figures: dict[str, Figure], name: s
 # Layout
 
 
-@pytest.mark.parametrize("name", [*KINDS, "fig1, one", "fig2, one", "fig2, long"])
+@pytest.mark.parametrize("name", [*REGISTRIES, "fig1, one", "fig2, one", "fig2, long"])
 def test_nothing_covers_data_and_nothing_is_cut_off(figures: dict[str, Figure], name: str) -> None:
     with style():
         drawing = compose(figures[name])

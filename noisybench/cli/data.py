@@ -83,7 +83,7 @@ def verify(name: Name, json: Json = False) -> None:
                 "identity": prepared.identity,
                 "canonical": prepared.canonical,
                 "fingerprint": prepared.fingerprint,
-                "canonical_fingerprint": DATASETS[prepared.name].about["fingerprint"],
+                "canonical_fingerprint": DATASETS[prepared.name].metadata.fingerprint,
                 "n_train": prepared.n_train,
                 "n_test": prepared.n_test,
                 "source": prepared.source,
@@ -98,7 +98,7 @@ def verify(name: Name, json: Json = False) -> None:
 def _canonical_in_words(prepared: datasets.Prepared) -> str:
     if prepared.canonical:
         return "canonical"
-    n_train, n_test = DATASETS[prepared.name].about["counts"]
+    n_train, n_test = DATASETS[prepared.name].metadata.counts
     return f"not the canonical {n_train:,} and {n_test:,}: runs on it are recorded as {prepared.identity}"
 
 

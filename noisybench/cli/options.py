@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from noisybench.config import Config, declared_fields
-from noisybench.options import Declared
-from noisybench.registry import KINDS, hyper_parameters
+from noisybench.options import OptionSpec
+from noisybench.registry import REGISTRIES, hyper_parameters
 
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "true|false"}
 
@@ -35,10 +35,10 @@ def config_options(*names: str) -> Callable[[Callable[..., None]], Callable[...,
     return decorate
 
 
-def _described(names: tuple[str, ...]) -> dict[str, tuple[Declared, str]]:
+def _described(names: tuple[str, ...]) -> dict[str, tuple[OptionSpec, str]]:
     """The declaration and the help text of each option, the hyper-parameters after the fields."""
     defaults = {f.name: f.default for f in fields(Config) if f.default not in (MISSING, None)}
-    described: dict[str, tuple[Declared, str]] = {}
+    described: dict[str, tuple[OptionSpec, str]] = {}
     kinds = set()
     for name, declared in declared_fields().items():
         if declared.option.cli and (not names or name in names):
@@ -54,13 +54,13 @@ def _described(names: tuple[str, ...]) -> dict[str, tuple[Declared, str]]:
     return described
 
 
-def _help(declared: Declared) -> str:
+def _help(declared: OptionSpec) -> str:
     option = declared.option
-    known = ", ".join(entry.name for entry in KINDS[option.kind]) if option.kind else option.allowed
+    known = ", ".join(entry.name for entry in REGISTRIES[option.kind]) if option.kind else option.allowed
     return f"{option.help}: {known}" if known else option.help
 
 
-def _parameter(name: str, declared: Declared, text: str) -> inspect.Parameter:
+def _parameter(name: str, declared: OptionSpec, text: str) -> inspect.Parameter:
     metavar = "INTEGERS" if declared.is_list else METAVARS[declared.type]
     # Values stay text here: Config reads them, so that a wrong one gets the same message everywhere.
     option = typer.Option(f"--{name.replace('_', '-')}", help=text, metavar=metavar, show_default=False)

@@ -132,7 +132,7 @@ def report(
         return
     document: Document
     if losses:
-        document = compare(runs, losses, laid_out.entry.about["measure"])
+        document = compare(runs, losses, laid_out.entry.metadata.measure)
     elif audited:
         document = audited(runs, store.epochs(audits.EPOCHS, runs["id"]))
     elif published is not None:

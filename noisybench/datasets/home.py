@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.datasets.dataset import Dataset, Part, fingerprint
 from noisybench.errors import DataError
-from noisybench.registry import DATASETS, Entry
+from noisybench.registry import DATASETS, DatasetInfo, Entry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class Prepared:
     @property
     def canonical(self) -> bool:
         """Whether the content is the published one, to the last pixel and label."""
-        return bool(self.fingerprint == DATASETS[self.name].about["fingerprint"])
+        return bool(self.fingerprint == DATASETS[self.name].metadata.fingerprint)
 
     @property
     def identity(self) -> str:
@@ -71,19 +71,19 @@ def load(name: str) -> Dataset:
     UnknownName, or DataError if it is not prepared, not the content asked for, or damaged.
     """
     prepared = metadata_of(name)
-    about = DATASETS[prepared.name].about
+    info = DATASETS[prepared.name].metadata
     arrays = {}
     for part, n in zip(PARTS, (prepared.n_train, prepared.n_test), strict=True):
         for field in FIELDS:
-            shape, dtype = ((n, *about["shape"]), "uint8") if field == "images" else ((n,), "int64")
+            shape, dtype = ((n, *info.shape), "uint8") if field == "images" else ((n,), "int64")
             arrays[f"{part}_{field}"] = _load_array(prepared.name, f"{part}_{field}", shape, dtype)
     for part in PARTS:
         labels = arrays[f"{part}_labels"]
-        if labels.min() < 0 or labels.max() >= len(about["classes"]):
+        if labels.min() < 0 or labels.max() >= len(info.classes):
             raise _damaged(prepared.name, f"{part}_labels.npy holds a label that is no class")
     return Dataset(
         name=prepared.identity,
-        classes=about["classes"],
+        classes=info.classes,
         fingerprint=prepared.fingerprint,
         canonical=prepared.canonical,
         **arrays,
@@ -135,14 +135,14 @@ def listing() -> list[dict[str, Any]]:
     return [_row(entry) for entry in DATASETS]
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def _row(entry: Entry[DatasetInfo]) -> dict[str, Any]:
     problem = prepared = None
     folder = folder_of(entry.name)
     try:
         prepared = read_meta(entry.name)
     except DataError as error:
         problem = str(error)
-    n_train, n_test = (prepared.n_train, prepared.n_test) if prepared else entry.about["counts"]
+    n_train, n_test = (prepared.n_train, prepared.n_test) if prepared else entry.metadata.counts
     return {
         "name": entry.name,
         "description": entry.help,
@@ -152,9 +152,9 @@ def _row(entry: Entry) -> dict[str, Any]:
         "fingerprint": prepared.fingerprint if prepared else None,
         "n_train": n_train,
         "n_test": n_test,
-        "shape": entry.about["shape"],
-        "classes": entry.about["classes"],
-        "embedded": entry.about["embedded"],
+        "shape": entry.metadata.shape,
+        "classes": entry.metadata.classes,
+        "embedded": entry.metadata.embedded,
         "bytes": sum(file.stat().st_size for file in folder.iterdir()) if prepared else 0,
         "source": prepared.source if prepared else None,
         "path": str(folder),
@@ -167,7 +167,7 @@ def metadata_of(name: str) -> Prepared:
     stem, at, wanted = name.partition("@")
     entry = DATASETS[stem]
     prepared = read_meta(stem)
-    if prepared is None and entry.about["embedded"]:
+    if prepared is None and entry.metadata.embedded:
         prepared = _prepare(entry, None, replace=False)
     if prepared is None:
         raise DataError(
@@ -212,13 +212,13 @@ def _damaged(name: str, what: str) -> DataError:
     return DataError(f"The data set {name} in {folder_of(name)} is damaged: {what}. Add it again.")
 
 
-def _prepare(entry: Entry, source: Path | None, replace: bool) -> Prepared:
+def _prepare(entry: Entry[DatasetInfo], source: Path | None, replace: bool) -> Prepared:
     """Read the source and write the arrays.  Without `replace`, one that another process finished
     in the meantime is left alone."""
-    train, test = DATASETS.bind(entry.name)(source, **entry.about)
+    train, test = DATASETS.bind(entry.name)(source, **vars(entry.metadata))
     prepared = Prepared(
         name=entry.name,
-        fingerprint=fingerprint(entry.about["classes"], entry.about["shape"], train, test),
+        fingerprint=fingerprint(entry.metadata.classes, entry.metadata.shape, train, test),
         n_train=len(train.labels),
         n_test=len(test.labels),
         source=_source_in_words(entry, source),
@@ -231,10 +231,10 @@ def _prepare(entry: Entry, source: Path | None, replace: bool) -> Prepared:
     return prepared
 
 
-def _source_in_words(entry: Entry, source: Path | None) -> str:
+def _source_in_words(entry: Entry[DatasetInfo], source: Path | None) -> str:
     if source is not None:
         return str(source.resolve())
-    return "scikit-learn" if entry.about["embedded"] else "torchvision"
+    return "scikit-learn" if entry.metadata.embedded else "torchvision"
 
 
 def _write(folder: Path, prepared: Prepared, train: Part, test: Part) -> None:

@@ -52,7 +52,7 @@ def corrupt(config: Config, labels: Labels) -> Corruption:
     transition = transition_of(config)
     random = generator(config.seed, "noise")
     noise = NOISES.bind(config.noise)
-    if not noise.entry.about.get("open_set"):
+    if not noise.entry.metadata.open_set:
         return Corruption(corrupt_labels(labels, transition, random, config.draws), transition)
     places, given = _open_set(labels, config.rate, len(transition), random, config.draws)
     source = noise.arguments["source"]
@@ -85,15 +85,15 @@ def _open_set(
 def as_prepared(config: Config) -> Config:
     """The config with its data sets as they are prepared here.  Raises DataError if one is not."""
     noise = NOISES.bind(config.noise)
-    if noise.entry.about.get("open_set"):
+    if noise.entry.metadata.open_set:
         noise = Bound(noise.entry, {"source": datasets.identify(noise.arguments["source"])})
     return replace(config, dataset=datasets.identify(config.dataset), noise=str(noise))
 
 
 def transition_of(config: Config) -> Matrix:
     """The transition matrix (classes, classes) of the noise that `config` asks for."""
-    about = DATASETS[config.dataset.partition("@")[0]].about
-    return transition_matrix(config.noise, config.rate, about["classes"], about["flips"])
+    info = DATASETS[config.dataset.partition("@")[0]].metadata
+    return transition_matrix(config.noise, config.rate, info.classes, info.flips)
 
 
 def transition_matrix(noise: str, rate: float, classes: Sequence[str], flips: Mapping[str, str]) -> Matrix:

@@ -140,7 +140,7 @@ def wang2018(logits: "Tensor", target: "Tensor", *, neighbours: Neighbours = 200
 def __getattr__(name: str) -> Any:
     """The criterion class of the loss that names it, such as `LqLoss`."""
     for entry in LOSSES:
-        if entry.about.get("criterion") == name:
+        if entry.metadata.criterion == name:
             from noisybench.losses.criteria import criterion_class
 
             globals()[name] = criterion_class(entry)
@@ -149,4 +149,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *(entry.about["criterion"] for entry in LOSSES if "criterion" in entry.about)]
+    return [*globals(), *filter(None, (entry.metadata.criterion for entry in LOSSES))]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from noisybench.errors import InvalidValue
-from noisybench.registry import LOSSES, Bound, Entry
+from noisybench.registry import LOSSES, Bound, Entry, LossInfo
 
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": Tensor.mean,
@@ -25,21 +25,21 @@ class Criterion(nn.Module):
     Raises InvalidValue for a value out of bounds.
     """
 
-    entry: ClassVar[Entry]
+    entry: ClassVar[Entry[LossInfo]]
 
     def __init__(self, *, reduction: str = "mean", **values: Any) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise InvalidValue(f"reduction is {reduction!r}, but must be one of {', '.join(REDUCTIONS)}.")
-        missing = set(self.entry.needs) - set(values)
+        missing = set(self.entry.context) - set(values)
         if missing:
             raise InvalidValue(f"{type(self).__name__} needs {', '.join(sorted(missing))}.")
-        for name in self.entry.needs:
+        for name in self.entry.context:
             # torch's default type, as for any module: float64 from NumPy could not move to every device.
             value = torch.as_tensor(values.pop(name), dtype=torch.get_default_dtype())
             self.register_buffer(name, value)
         self.reduction = reduction
-        self.bound: Bound = LOSSES.bind(self.entry.name, values)
+        self.bound: Bound[LossInfo] = LOSSES.bind(self.entry.name, values)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         buffers = dict(self.named_buffers())
@@ -49,8 +49,8 @@ class Criterion(nn.Module):
         return f"{self.bound}, reduction={self.reduction}"
 
 
-def criterion_class(entry: Entry) -> type[Criterion]:
+def criterion_class(entry: Entry[LossInfo]) -> type[Criterion]:
     """The module class of a registered loss."""
     doc = f"{entry.help}\n\n{Criterion.__doc__}"
     body = {"entry": entry, "__doc__": doc, "__module__": "noisybench.losses"}
-    return type(entry.about["criterion"], (Criterion,), body)
+    return type(entry.metadata.criterion, (Criterion,), body)

@@ -11,7 +11,7 @@ from operator import itemgetter
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from noisybench.registry import Registry
+from noisybench.registry import NoMetadata, Registry
 from noisybench.reporting.cells import Record, differing, notes, title
 from noisybench.reporting.comparison import with_methods
 from noisybench.reporting.comparison_lines import signed
@@ -24,7 +24,7 @@ from noisybench.reporting.wording import listing
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-AUDITS = Registry("audit", "noisybench.reporting.audits")
+AUDITS = Registry("audit", "noisybench.reporting.audits", NoMetadata)
 
 # A rule reports the earliest epoch of the highest value in a column; the last epoch is the highest one.
 HONEST = "noisy val."

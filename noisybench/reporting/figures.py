@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 # What the figures are drawn of, beside the number of the epoch.
 EPOCHS = ("test_accuracy", "val_loss", "softmax_correct", "softmax_wrong")
 
-FIGURES = Registry("figure", "noisybench.reporting.figures")
+
+@dataclass(frozen=True)
+class FigureInfo:
+    """needs: the runs that the figure is drawn from, in words."""
+
+    needs: str
+
+
+FIGURES = Registry("figure", "noisybench.reporting.figures", FigureInfo)
 
 ACCURACY = "Test accuracy (%)"
 SOFTMAX = "Mean softmax of the given label"
@@ -99,7 +107,7 @@ def draw_up(name: str, runs: "DataFrame", epochs: "DataFrame") -> Figure:
 def no_runs(name: str) -> str:
     """What to do about a figure without rows."""
     return (
-        f"There are no runs for {name}: it needs {FIGURES[name].about['needs']}. `noisybench sweep {name}`"
+        f"There are no runs for {name}: it needs {FIGURES[name].metadata.needs}. `noisybench sweep {name}`"
         " makes them; if --where was given, it may leave none."
     )
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from noisybench.registry import Registry
+from noisybench.registry import NoMetadata, Registry
 from noisybench.reporting import html, latex, render_lines, terminal
 from noisybench.reporting.lines import Lines
 from noisybench.reporting.markdown import markdown_row, markdown_text
@@ -18,7 +18,7 @@ from noisybench.reporting.tables import NO_RUN, Cell, Table
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-FORMATS = Registry("format", "noisybench.reporting.formats")
+FORMATS = Registry("format", "noisybench.reporting.formats", NoMetadata)
 
 Document = Table | Lines
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.config import declared_fields
 from noisybench.errors import InvalidValue, UnknownName
-from noisybench.registry import KINDS
+from noisybench.registry import REGISTRIES
 from noisybench.reporting.wording import listing
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _match(values: "Series[Any]", text: str) -> "Series[bool]":
         return values.isin([_number(str(values.name), text)]) if is_number else values.astype(str).eq(text)
     if declared.option.kind:
         if "(" in text:
-            return values.eq(str(KINDS[declared.option.kind].bind(text)))
+            return values.eq(str(REGISTRIES[declared.option.kind].bind(text)))
         return values.eq(text) | values.map(stem).eq(text)
     wanted = declared.read(str(values.name), None if text == "none" and declared.optional else text)
     if wanted is None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import declared_fields
-from noisybench.registry import KINDS
+from noisybench.registry import REGISTRIES
 from noisybench.reporting.selection import stem
 
 if TYPE_CHECKING:
@@ -67,6 +67,6 @@ def rank(values: "Series[Any]") -> "Series[Any]":
     kind = declared_fields()[str(values.name)].option.kind
     if not kind:
         return values
-    registered = {entry.name: position for position, entry in enumerate(KINDS[kind])}
+    registered = {entry.name: position for position, entry in enumerate(REGISTRIES[kind])}
     ordered = sorted(values.unique(), key=lambda name: (registered.get(stem(name), len(registered)), name))
     return values.map({name: position for position, name in enumerate(ordered)})

@@ -13,7 +13,15 @@ from noisybench.registry import Registry
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-TABLES = Registry("table", "noisybench.reporting.layout")
+
+@dataclass(frozen=True)
+class TableInfo:
+    """measure: the column of `runs` that the cells are made of."""
+
+    measure: str
+
+
+TABLES = Registry("table", "noisybench.reporting.layout", TableInfo)
 
 NO_RUNS = (
     "There are no runs to report. `noisybench sweep demo` makes some, `noisybench train` makes one;"

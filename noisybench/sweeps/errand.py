@@ -51,7 +51,7 @@ class Answer:
 def data_of(config: Config) -> list[str]:
     """The data sets that a run needs."""
     noise = NOISES.bind(config.noise)
-    return [config.dataset, *([noise.arguments["source"]] if noise.entry.about.get("open_set") else [])]
+    return [config.dataset, *([noise.arguments["source"]] if noise.entry.metadata.open_set else [])]
 
 
 def scratch() -> Path:

@@ -39,7 +39,7 @@ def kind_of(config: Config) -> Kind:
 
 
 def _kind(values: Iterable[object], loss: str) -> Kind:
-    return (*values, LOSSES.bind(loss).entry.about.get("trained_by"))
+    return (*values, LOSSES.bind(loss).entry.metadata.trained_by)
 
 
 def in_words(seconds: float) -> str:

@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 def training_class(loss: str) -> "type[Training]":
     """The class that trains with a loss: `loop.Training`, or the one that the loss says it is trained by."""
-    module, _, name = LOSSES.bind(loss).entry.about.get("trained_by", "loop:Training").partition(":")
+    module, _, name = LOSSES.bind(loss).entry.metadata.trained_by.partition(":")
     found: type[Training] = getattr(import_module(f"{__name__}.{module}"), name)
     return found

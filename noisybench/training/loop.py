@@ -121,14 +121,14 @@ class Training:
         self.test_labels = labels(dataset.test_labels)
 
         bound = LOSSES.bind(config.loss)
-        about = bound.entry.about
-        self.threshold: float | None = bound.arguments[about["prunes_by"]] if "prunes_by" in about else None
+        threshold = bound.entry.metadata.prunes_by
+        self.threshold: float | None = bound.arguments[threshold] if threshold else None
         self.loss = self._training_loss(torch.tensor(transition, dtype=torch.float32, device=device))
         self.model = build_model(config, dataset, device)
         self.optimiser = _optimiser(config, self.model, device)
         self.kept_rows = np.arange(len(split.train))
         self.best = Best()
-        is_stage = any(bound.entry.name == entry.about.get("first_stage") for entry in LOSSES)
+        is_stage = any(bound.entry.name == entry.metadata.first_stage for entry in LOSSES)
         self.lowest = Lowest() if is_stage else None
         self.epochs: list[Epoch] = []
         self.prunings: list[Pruning] = []
@@ -159,8 +159,8 @@ class Training:
     def _training_loss(self, transition: Tensor) -> Loss:
         """The loss of a step: of a loss that prunes, the one over the kept samples (Eq. 12)."""
         bound = LOSSES.bind(self.config.loss)
-        stands_in = bound.entry.about.get("trains_as")
-        if stands_in is not None:
+        stands_in = bound.entry.metadata.trains_as
+        if stands_in:
             shared = {n: v for n, v in bound.arguments.items() if n in LOSSES[stands_in].parameters}
             bound = LOSSES.bind(stands_in, shared)
         return lambda logits, target: bound(logits, target, transition=transition)
@@ -283,7 +283,7 @@ def build_model(config: Config, dataset: Dataset, device: torch.device) -> nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(config.seed, "initialisation"))
         model: nn.Module = MODELS.bind(config.model)(dataset.shape, dataset.n_classes)
-        if LOSSES.bind(config.loss).entry.about.get("needs_features"):
+        if LOSSES.bind(config.loss).entry.metadata.needs_features:
             model = TwoHeads(model)  # type: ignore[arg-type]  # Config has seen to that
     # What is fastest on CPUs and on tensor cores alike.
     return model.to(memory_format=torch.channels_last).to(device)

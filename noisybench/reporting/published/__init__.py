@@ -42,7 +42,7 @@ class Source:
 
     def config(self, dataset: str, loss: str) -> Config:
         """How the published runs of a loss were set up; a loss's own protocol stays, but for the length."""
-        own = LOSSES.bind(loss).entry.about.get("protocol", {}).keys() - {"epochs"}
+        own = LOSSES.bind(loss).entry.metadata.protocol.keys() - {"epochs"}
         usual = {name: value for name, value in self.protocol.items() if name not in own}
         return Config.create(dataset=dataset, loss=loss, **usual)
 
@@ -65,7 +65,7 @@ class Source:
             }
 
 
-def _canonical(registry: Registry, name: str) -> str:
+def _canonical(registry: Registry[Any], name: str) -> str:
     """The name as runs have it; one that is not known here stays as it is."""
     try:
         return str(registry.bind(name))
