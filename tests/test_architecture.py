@@ -78,8 +78,3 @@ def test_no_torch_at_module_level(room_name: str) -> None:
         f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_is_one_room(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
