@@ -10,7 +10,7 @@ from benchmarks.timing import Row, alternate, compare
 from noisybench.config import Config
 from noisybench.labels.inputs import Inputs
 from noisybench.store import Store
-from noisybench.sweeps.display import Display
+from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.run import run_data
 from noisybench.sweeps.sweep import Job, plan, sweep
@@ -50,7 +50,7 @@ def isolation(folder: Path) -> Row:
     stores = {name: Store.open(folder / f"{name}.db") for name in ("apart", "here")}
     seeds = {name: iter(range(10**6)) for name in stores}
     cpu = torch.device("cpu")
-    parallel = Parallel(stores["apart"], ["cpu"], 1, Display())
+    parallel = Parallel(stores["apart"], ["cpu"], 1, RunObserver())
 
     def jobs(name: str) -> list[Job]:
         config = replace(Config.create(**SHORT), seed=next(seeds[name]))
@@ -60,7 +60,7 @@ def isolation(folder: Path) -> Row:
         "a run of one short epoch in a process of its own (--jobs 1)",
         lambda: parallel.sweep(jobs("apart")),
         "the same in the process of the sweep",
-        lambda: sweep(jobs("here"), stores["here"], cpu, Display()),
+        lambda: sweep(jobs("here"), stores["here"], cpu, RunObserver()),
         REPEATS,
         kind="cost",
     )

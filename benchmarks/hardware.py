@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noisybench.sweeps.at_once import cores
+from noisybench.sweeps.resources import cores
 
 if TYPE_CHECKING:
     import torch

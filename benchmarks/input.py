@@ -8,7 +8,7 @@ from benchmarks.data import BATCH, TRAIN, cifar10
 from benchmarks.hardware import synchronise
 from benchmarks.timing import Row, compare
 from noisybench.batches import PADDING, Images, epoch_steps, pixel_mean
-from noisybench.sweeps.at_once import cores
+from noisybench.sweeps.resources import cores
 
 ROUNDS = 5
 GOAL = 12

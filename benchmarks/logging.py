@@ -13,8 +13,8 @@ from benchmarks.timing import Goal, Row, alternate
 from noisybench.cli.live import Bars, Live
 from noisybench.config import Epoch
 from noisybench.store import Store
-from noisybench.sweeps.display import Display
 from noisybench.sweeps.grid import load
+from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.run import run
 
 GOAL = 0.005
@@ -31,7 +31,7 @@ def measure() -> list[Row]:
         Bars(Console(file=nowhere, force_terminal=True)) as bars,
     ):
         store = Store.open(Path(folder) / "runs.db")
-        row = run(config, store, torch.device("cpu"), Display())
+        row = run(config, store, torch.device("cpu"), RunObserver())
         epochs = [Epoch(**e) for e in store._events("epochs", row["id"])]
         display = Live(bars, 2)
         display.start(config)

@@ -14,12 +14,12 @@ from noisybench import datasets
 from noisybench.config import Config
 from noisybench.errors import DataError
 from noisybench.store import Store
-from noisybench.sweeps.at_once import cores, threads_of
-from noisybench.sweeps.cluster import Cluster
-from noisybench.sweeps.connection import connected
-from noisybench.sweeps.display import Display
-from noisybench.sweeps.errand import Needs
+from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
+from noisybench.sweeps.ray.cluster import Cluster
+from noisybench.sweeps.ray.connection import connected
+from noisybench.sweeps.ray.requests import Resources
+from noisybench.sweeps.resources import cores, threads_per_job
 from noisybench.sweeps.sweep import plan, sweep
 
 REPEATS = 2
@@ -61,20 +61,20 @@ def of(kind: str, settings: Mapping[str, Any], has_ray: bool) -> list[Row]:
 
     def one_by_one() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            sweep(plan(configs, store(folder)), store(folder), torch.device("cpu"), Display())
+            sweep(plan(configs, store(folder)), store(folder), torch.device("cpu"), RunObserver())
 
     def at_once(n: int) -> Callable[[], None]:
         def act() -> None:
             with tempfile.TemporaryDirectory() as folder:
-                Parallel(store(folder), ["cpu"], n, Display()).sweep(plan(configs, store(folder)))
+                Parallel(store(folder), ["cpu"], n, RunObserver()).sweep(plan(configs, store(folder)))
 
         return act
 
     def on_ray() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            Cluster(store(folder), "cpu", Needs(), Display()).sweep(plan(configs, store(folder)))
+            Cluster(store(folder), "cpu", Resources(), RunObserver()).sweep(plan(configs, store(folder)))
 
-    ways = {f"{kind}: {n} at once, {threads_of(n)} threads each": at_once(n) for n in numbers}
+    ways = {f"{kind}: {n} at once, {threads_per_job(n)} threads each": at_once(n) for n in numbers}
     if has_ray:
         ways[f"{kind}: a Ray of this machine, 1 thread each"] = on_ray
     return against(

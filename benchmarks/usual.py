@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.data import BATCH
 from noisybench.batches import PADDING
-from noisybench.sweeps.at_once import cores
+from noisybench.sweeps.resources import cores
 
 # Of the channels of CIFAR-10.
 MEAN = (0.4914, 0.4822, 0.4465)

@@ -66,6 +66,11 @@ def test_only_the_command_line_imports_typer() -> None:
     assert users == {"cli"}
 
 
+def test_only_the_sweeps_on_a_cluster_import_ray() -> None:
+    users = {path.parent for path in FILES if any(name.split(".")[0] == "ray" for name in imported(path))}
+    assert users == {PACKAGE / "sweeps" / "ray"}
+
+
 @pytest.mark.parametrize("room_name", ["config", "store", "reporting", "cli", "datasets", "losses", "models"])
 def test_no_torch_at_module_level(room_name: str) -> None:
     """Help texts, lists and reports must not wait for torch."""

@@ -16,7 +16,7 @@ from test_resume import result
 
 from noisybench.config import Config, Epoch, Pruning
 from noisybench.store import Store
-from noisybench.sweeps.display import Display
+from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.sweep import plan, sweep
 
@@ -38,8 +38,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def at_once(store: Store, configs: list[Config], n: int, display: Display | None = None, retries: int = 0):  # type: ignore[no-untyped-def]
-    parallel = Parallel(store, ["cpu"], n, display or Display(), retries)
+def at_once(
+    store: Store, configs: list[Config], n: int, observer: RunObserver | None = None, retries: int = 0
+):  # type: ignore[no-untyped-def]
+    parallel = Parallel(store, ["cpu"], n, observer or RunObserver(), retries)
     parallel.threads = 1
     return parallel.sweep(plan(configs, store))
 
@@ -51,20 +53,20 @@ def test_runs_at_once_are_the_runs_one_after_the_other(
     configs = [Config.create(loss=loss, seed=seed, **SMALL) for seed in (0, 1) for loss in losses]
     assert at_once(store, configs, n=3) == ([], 0)
     alone = Store.open(tmp_path / "alone.db")
-    sweep(plan(configs, alone), alone, torch.device("cpu"), Display())
+    sweep(plan(configs, alone), alone, torch.device("cpu"), RunObserver())
     assert len(store.runs()) == len(alone.runs()) == 8, "first stages are made, and once"
     for row in alone.runs():
         assert result(store, row["identity"]) == result(alone, row["identity"])
     assert len({row["pid"] for row in store.runs()}) == 8
 
 
-class Kills(Display):
+class Kills(RunObserver):
     """Kills the process of a loss once it has told its second epoch, so many times."""
 
     def __init__(self, store: Store, loss: str, number: int, times: int = 1) -> None:
         self.store, self.loss, self.number, self.left = store, loss, number, times
 
-    def job(self) -> Display:
+    def job(self) -> RunObserver:
         return self
 
     def show(self, event: Epoch | Pruning) -> None:
@@ -90,7 +92,7 @@ def test_a_run_that_is_tried_again_goes_on(store: Store, tmp_path: Path, one_thr
     config = Config.create(loss="lq", **{**SMALL, "epochs": 60})
     assert at_once(store, [config], 1, Kills(store, config.loss, signal.SIGKILL, 2), retries=2) == ([], 0)
     alone = Store.open(tmp_path / "alone.db")
-    sweep(plan([config], alone), alone, torch.device("cpu"), Display())
+    sweep(plan([config], alone), alone, torch.device("cpu"), RunObserver())
     assert result(store, config.identity) == result(alone, config.identity)
 
 

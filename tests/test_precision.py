@@ -13,7 +13,7 @@ from noisybench.labels.drawing import corrupt
 from noisybench.registry import MODELS
 from noisybench.split import split
 from noisybench.store import Store
-from noisybench.sweeps.display import Display
+from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.run import run
 from noisybench.training import training_class
 from noisybench.training.device import choose_precision
@@ -96,8 +96,8 @@ def test_both_precisions_learn_alike() -> None:
 def test_the_precision_is_recorded(tmp_path: Path) -> None:
     config = Config.create(epochs=1, train_size=100)
     store = Store.open(tmp_path / "runs.db")
-    assert run(config, store, CPU, Display(), precision="bf16")["precision"] == "bf16"
-    assert run(config, store, CPU, Display(), force=True, precision="fp32")["precision"] == "fp32"
+    assert run(config, store, CPU, RunObserver(), precision="bf16")["precision"] == "bf16"
+    assert run(config, store, CPU, RunObserver(), force=True, precision="fp32")["precision"] == "fp32"
 
 
 def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from test_resume import result
 
 import noisybench as package
 from noisybench.config import Config, Epoch, Provenance, Pruning
-from noisybench.datasets.shipping import Shipment
 from noisybench.errors import InvalidValue
 from noisybench.store import Store
-from noisybench.sweeps.cluster import Cluster
-from noisybench.sweeps.connection import connected
-from noisybench.sweeps.display import Display
-from noisybench.sweeps.errand import Needs
+from noisybench.sweeps.observer import RunObserver
+from noisybench.sweeps.ray.cluster import Cluster
+from noisybench.sweeps.ray.connection import connected
+from noisybench.sweeps.ray.datasets import DatasetBundle
+from noisybench.sweeps.ray.requests import Resources
 from noisybench.sweeps.sweep import plan, sweep
 
 SHORT = {"train_size": 300, "epochs": 4, "lr": 0.1}
@@ -75,11 +75,11 @@ def store(tmp_path: Path) -> Store:
 
 
 def on_ray(
-    nodes: Nodes, store: Store, configs: list[Config], display: Display | None = None, retries: int = 0
+    nodes: Nodes, store: Store, configs: list[Config], observer: RunObserver | None = None, retries: int = 0
 ) -> tuple[list[dict[str, Any]], int]:
     with connected(nodes.address):
-        cluster = Cluster(store, "cpu", Needs(), display or Display(), retries)
-        assert not cluster.lacks()
+        cluster = Cluster(store, "cpu", Resources(), observer or RunObserver(), retries)
+        assert not cluster.missing()
         done = cluster.sweep(plan(configs, store))
         assert not cluster.contradictions
         return done
@@ -89,7 +89,7 @@ def one_by_one(configs: list[Config], path: Path) -> Store:
     """The same runs in this process, with as many threads."""
     alone, threads = Store.open(path), torch.get_num_threads()
     torch.set_num_threads(1)
-    assert sweep(plan(configs, alone), alone, torch.device("cpu"), Display()) == ([], 0)
+    assert sweep(plan(configs, alone), alone, torch.device("cpu"), RunObserver()) == ([], 0)
     torch.set_num_threads(threads)
     return alone
 
@@ -102,7 +102,7 @@ def assert_same(store: Store, alone: Store) -> None:
         assert result(store, row["identity"]) == result(alone, row["identity"])
 
 
-class KillsNode(Display):
+class KillsNode(RunObserver):
     """Kills a node with all its processes as soon as a run there can go on from where it was."""
 
     def __init__(self, nodes: Nodes, node: Any, name: str) -> None:
@@ -123,9 +123,9 @@ class KillsNode(Display):
 def test_the_loss_of_a_node_changes_no_bit(nodes: Nodes, store: Store, tmp_path: Path) -> None:
     losses = ("forward-that", "trunc-lq(q=0, k=0.12)", "lq")
     configs = [Config.create(loss=loss, seed=seed, **LONGER) for seed in (0, 1) for loss in losses]
-    display = KillsNode(nodes, nodes.add("doomed"), "doomed")
-    assert on_ray(nodes, store, configs, display) == ([], 0)
-    assert display.killed and any("worker was lost" in failure for failure in display.failures)
+    observer = KillsNode(nodes, nodes.add("doomed"), "doomed")
+    assert on_ray(nodes, store, configs, observer) == ([], 0)
+    assert observer.killed and any("worker was lost" in failure for failure in observer.failures)
     alone = one_by_one(configs, tmp_path / "alone.db")
     assert len(alone.runs()) == 8, "first stages are made, and once"
     assert_same(store, alone)
@@ -139,11 +139,11 @@ def test_data_is_written_once_on_a_node_and_runs_fail_with_their_reasons(nodes: 
     written = {file: file.stat() for file in prepared.iterdir()}
     assert len(written) == 7 and not (nodes.folder / "head-home").exists()
     configs = [Config.create(loss=loss, **{**SHORT, "lr": 1e20}) for loss in ("cce", "forward-that")]
-    display = KillsNode(nodes, None, "none")
-    failed, left = on_ray(nodes, store, [*configs, Config.create(loss="mae", **SHORT)], display, retries=1)
+    observer = KillsNode(nodes, None, "none")
+    failed, left = on_ray(nodes, store, [*configs, Config.create(loss="mae", **SHORT)], observer, retries=1)
     reasons = {row["loss"]: row["reason"] for row in failed}
     assert "no longer a finite number" in reasons["cce"] and "has not completed" in reasons["forward-that"]
-    assert left == 0 and len(failed) == 2 and len(display.failures) == 4, "each is tried twice"
+    assert left == 0 and len(failed) == 2 and len(observer.failures) == 4, "each is tried twice"
     status = {row["loss"]: row["status"] for row in store.runs()}
     assert status == {"lq(q=0.7)": "completed", "mae": "completed", "cce": "failed", "forward-that": "failed"}
     assert {file: file.stat() for file in prepared.iterdir()} == written
@@ -240,7 +240,7 @@ def test_a_ray_of_its_own_ends_with_the_sweep(store: Store, tmp_path: Path, numb
 @pytest.mark.slow
 def test_nodes_must_have_this_noisybench(nodes: Nodes, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package, "__version__", "99.0")
-    with pytest.raises(InvalidValue, match="has noisybench .*, and this is 99.0: install the same"):
+    with pytest.raises(InvalidValue, match="has noisybench .*, but this machine has 99.0"):
         on_ray(nodes, store, [Config.create(loss="lq", **SHORT)])
     assert [row["status"] for row in store.runs()] == ["interrupted"]
 
@@ -248,8 +248,11 @@ def test_nodes_must_have_this_noisybench(nodes: Nodes, store: Store, monkeypatch
 @pytest.mark.slow
 def test_a_run_that_no_node_can_hold_is_told(nodes: Nodes, store: Store) -> None:
     with connected(nodes.address):
-        assert "64 CPUs, but no node has: 1 CPUs" in Cluster(store, "cpu", Needs(64), Display()).lacks()
-        wanting = Cluster(store, "auto", Needs(gpus=0.25), Display()).lacks()
+        assert (
+            "64 CPUs, but no node has: 1 CPUs"
+            in Cluster(store, "cpu", Resources(64), RunObserver()).missing()
+        )
+        wanting = Cluster(store, "auto", Resources(gpus=0.25), RunObserver()).missing()
     assert "1 CPUs and 0.25 GPUs, but no node has: 1 CPUs and 0 GPUs" in wanting
 
 
@@ -275,20 +278,20 @@ def test_options_of_another_executor_are_refused(database: Path, options: tuple[
     assert noisybench("sweep", "demo", *options).exit_code == 2
 
 
-def test_a_shipment_is_fetched_only_where_it_is_missing(
+def test_a_bundle_is_fetched_only_where_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shipment = Shipment.of("digits")
-    files = shipment.files()
+    bundle = DatasetBundle.of("digits")
+    files = bundle.files()
 
     def unwanted() -> Any:
         raise AssertionError("it is there")
 
-    assert shipment.at_hand(tmp_path / "cache", unwanted).name == "digits"
+    assert bundle.local_folder(tmp_path / "cache", unwanted).name == "digits"
     monkeypatch.setenv("NOISYBENCH_HOME", str(tmp_path / "empty"))
-    place = shipment.at_hand(tmp_path / "cache", lambda: files)
+    place = bundle.local_folder(tmp_path / "cache", lambda: files)
     assert all((np.fromfile(place / name, np.uint8) == content).all() for name, content in files.items())
-    assert shipment.at_hand(tmp_path / "cache", unwanted) == place
+    assert bundle.local_folder(tmp_path / "cache", unwanted) == place
     (place / "test_labels.npy").write_bytes(b"")
-    assert shipment.at_hand(tmp_path / "cache", lambda: files) == place
-    assert (place / "test_labels.npy").stat().st_size == dict(shipment.sizes)["test_labels.npy"]
+    assert bundle.local_folder(tmp_path / "cache", lambda: files) == place
+    assert (place / "test_labels.npy").stat().st_size == dict(bundle.sizes)["test_labels.npy"]

@@ -15,7 +15,7 @@ from noisybench.config import Config, Epoch, Pruning
 from noisybench.errors import DataError
 from noisybench.store import Row, Store
 from noisybench.sweeps import run as running
-from noisybench.sweeps.display import Display
+from noisybench.sweeps.observer import RunObserver
 from noisybench.training.checkpoints import Checkpoint
 from noisybench.training.resume import COST, FILE, Resume
 
@@ -51,7 +51,7 @@ class Killed(Exception):
     """In the place of SIGKILL, where a test must know when."""
 
 
-class KilledAfter(Display):
+class KilledAfter(RunObserver):
     """Stops a run once it has shown so many events."""
 
     def __init__(self, events: int) -> None:
@@ -78,7 +78,7 @@ def _always(monkeypatch: pytest.MonkeyPatch) -> None:
 def undisturbed(request: Any, tmp_path_factory: Any) -> tuple[Config, Any]:
     config = Config.create(**request.param)
     store = Store.open(tmp_path_factory.mktemp("undisturbed") / "runs.db")
-    running.run(config, store, CPU, Display())
+    running.run(config, store, CPU, RunObserver())
     return config, result(store, config.identity)
 
 
@@ -91,15 +91,15 @@ def test_a_chain_of_resumed_runs_is_the_run(
     store = Store.open(tmp_path_factory.mktemp("killed") / "runs.db")
     reached = 0
     for events in stops:
-        display = KilledAfter(events)
+        observer = KilledAfter(events)
         try:
-            running.run(config, store, CPU, display)
+            running.run(config, store, CPU, observer)
             break
         except Killed:
-            assert display.went_on_after == reached, "no epoch that was finished is made again"
+            assert observer.went_on_after == reached, "no epoch that was finished is made again"
             reached = max(reached, len(store.details("epochs", store.attempts(config.identity)[0]["id"])) - 1)
             reached = int(torch.load(resume_file(store, config))["epoch"]) if reached else 0
-    running.run(config, store, CPU, Display())
+    running.run(config, store, CPU, RunObserver())
     assert result(store, config.identity) == expected
 
 
@@ -136,11 +136,11 @@ def test_what_cannot_be_resumed_is_begun_anew(tmp_path: Path, damage: str) -> No
     else:
         with store.db.conn:
             store.db.conn.execute("DELETE FROM epochs WHERE epoch = 1")
-    display = KilledAfter(1000)
-    running.run(CONFIG, store, CPU, display)
-    assert display.went_on_after == 0
+    observer = KilledAfter(1000)
+    running.run(CONFIG, store, CPU, observer)
+    assert observer.went_on_after == 0
     clean = Store.open(tmp_path / "clean.db")
-    running.run(CONFIG, clean, CPU, Display())
+    running.run(CONFIG, clean, CPU, RunObserver())
     assert result(store, CONFIG.identity) == result(clean, CONFIG.identity)
 
 
@@ -155,11 +155,11 @@ def test_a_crash_while_writing_leaves_the_old_state(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", half)
         with pytest.raises(DataError, match="No space left"):
-            running.run(CONFIG, store, CPU, Display())
+            running.run(CONFIG, store, CPU, RunObserver())
     file = resume_file(store, CONFIG)
     assert file.read_bytes() == before and [path.name for path in file.parent.iterdir()] == [FILE]
     assert store.attempts(CONFIG.identity)[0]["status"] == "failed"
-    assert running.run(CONFIG, store, CPU, Display())["status"] == "completed"
+    assert running.run(CONFIG, store, CPU, RunObserver())["status"] == "completed"
 
 
 def test_writing_takes_a_bounded_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +203,7 @@ def test_runs_killed_at_random_moments_end_as_undisturbed_ones(tmp_path: Path) -
         killed, clean = Store.open(tmp_path / "killed.db"), Store.open(tmp_path / "clean.db")
         for fields in said["done"]:
             config = Config.create(**fields)
-            running.run(config, clean, CPU, Display())
+            running.run(config, clean, CPU, RunObserver())
             assert result(killed, config.identity) == result(clean, config.identity)
     finally:
         torch.set_num_threads(threads)
@@ -227,7 +227,7 @@ def test_what_a_state_counts_on_is_on_the_disk_before_it(
 
     monkeypatch.setattr(store, "sync", watched)
     monkeypatch.setattr("noisybench.training.resume.save", lambda state, path: said.append("state"))
-    running.run(Config.create(train_size=100, epochs=1), store, CPU, Display())
+    running.run(Config.create(train_size=100, epochs=1), store, CPU, RunObserver())
     state = said.index("state")
     epoch = next(n for n, line in enumerate(said) if "INTO epochs" in line)
     levels = [line.rpartition(" ")[2] for line in said[:state] if "synchronous" in line]

@@ -12,9 +12,9 @@ from noisybench.config import Config
 from noisybench.errors import DataError
 from noisybench.labels.drawing import as_prepared
 from noisybench.store import Store
-from noisybench.sweeps.at_once import jobs_for, threads_of
 from noisybench.sweeps.estimate import Forecast, in_words
 from noisybench.sweeps.grid import load, packaged, read
+from noisybench.sweeps.resources import default_jobs, threads_per_job
 from noisybench.sweeps.sweep import with_seeds
 
 SIX = {"cce", "mae", "forward-t", "forward-that", "lq(q=0.7)", "trunc-lq(q=0.7, k=0.5)"}
@@ -111,7 +111,10 @@ def test_a_dry_run_trains_nothing(tmp_path: Path, database: Path) -> None:
     assert [row["loss"] for row in Store.open(database).runs()] == ["lq(q=0.7)"]
     unknown = succeed("sweep", "demo", "--seeds", 1, "--dry-run")
     assert "No epoch of 10 runs' kind has been measured" in unknown
-    assert f"`OMP_NUM_THREADS={threads_of(jobs_for(15, ['cpu']))} noisybench train --epochs 1`" in unknown
+    assert (
+        f"`OMP_NUM_THREADS={threads_per_job(default_jobs(15, ['cpu']))} noisybench train --epochs 1`"
+        in unknown
+    )
     assert noisybench("sweep", "demo", "--seeds", 0).exit_code == 2
 
 
@@ -120,7 +123,7 @@ def test_a_single_run_takes_its_own_time(tmp_path: Path, database: Path) -> None
     grid = tmp_path / "grid.yaml"
     grid.write_text("set: {epochs: 200, train_size: 300}\ngrid: [{loss: [lq, cce]}]")
     config = as_prepared(Config.create(dataset="digits", loss="cce", epochs=1, train_size=300))
-    store = store_with_epochs(database, [30.0], config, f"cpu ({threads_of(4)} threads)")
+    store = store_with_epochs(database, [30.0], config, f"cpu ({threads_per_job(4)} threads)")
     store.conn.close()
     shown = succeed("sweep", grid, "--dry-run", "--jobs", 4, "--where", "loss=lq")
     assert "1 h 40 min for 1 of 1 runs, 1 at a time." in shown

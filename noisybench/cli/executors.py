@@ -1,4 +1,4 @@
-"""Where `noisybench sweep` has its runs carried out: here, or on a Ray cluster."""
+"""Where `noisybench sweep` trains its runs: on this machine, or on a Ray cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,61 +9,61 @@ from noisybench.errors import InvalidValue
 
 if TYPE_CHECKING:
     from noisybench.store import Row, Store
-    from noisybench.sweeps.errand import Needs
-    from noisybench.sweeps.hung import Patience
+    from noisybench.sweeps.ray.requests import Resources
     from noisybench.sweeps.sweep import Job
+    from noisybench.sweeps.watchdog import StallTimeout
 
-# The rows of the runs that failed, and how many were left out.
+# The rows of the failed runs, and the number of skipped runs.
 Outcome = tuple[list["Row"], int]
 
 
 @dataclass(frozen=True)
-class Here:
-    """This machine.  at_once: how many runs, each in a process of its own."""
+class Local:
+    """This machine.  n_jobs: how many runs train at the same time, each in a process of its own."""
 
     device: str
     precision: str
-    at_once: int
+    n_jobs: int
     retries: int
-    patience: "Patience"
+    timeout: "StallTimeout"
 
-    def carry_out(self, jobs: Sequence["Job"], store: "Store", quiet: bool) -> Outcome:
-        """Train with a progress display."""
+    def execute(self, jobs: Sequence["Job"], store: "Store", quiet: bool) -> Outcome:
+        """Train the jobs and show their progress."""
         from noisybench.cli.progress import progress
         from noisybench.sweeps.parallel import Parallel
         from noisybench.training.device import several
 
-        with progress(len(jobs), quiet) as display:
+        with progress(len(jobs), quiet) as observer:
             devices = several(self.device)
             parallel = Parallel(
-                store, devices, self.at_once, display, self.retries, self.patience, self.precision
+                store, devices, self.n_jobs, observer, self.retries, self.timeout, self.precision
             )
             return parallel.sweep(jobs)
 
 
 @dataclass(frozen=True)
 class OnRay:
-    """A Ray cluster.  address: of its head; None for the one that Ray's own settings name, or one here."""
+    """A Ray cluster.  address: of its head; None for the one that Ray's settings name, or a new one here."""
 
     device: str
     precision: str
     address: str | None
-    needs: "Needs"
+    resources: "Resources"
     retries: int
 
-    def carry_out(self, jobs: Sequence["Job"], store: "Store", quiet: bool) -> Outcome:
-        """Train with a progress display."""
+    def execute(self, jobs: Sequence["Job"], store: "Store", quiet: bool) -> Outcome:
+        """Train the jobs and show their progress."""
         from noisybench.cli.progress import progress
-        from noisybench.sweeps.cluster import Cluster
-        from noisybench.sweeps.connection import connected
+        from noisybench.sweeps.ray.cluster import Cluster
+        from noisybench.sweeps.ray.connection import connected
 
-        with connected(self.address) as cluster_is_ours, progress(len(jobs), quiet) as display:
-            cluster = Cluster(store, self.device, self.needs, display, self.retries, self.precision)
-            if lack := cluster.lacks():
-                if cluster_is_ours:
-                    raise InvalidValue(lack)
-                warn(f"{lack} The runs wait for one that has.")
-            failed, left = cluster.sweep(jobs)
-        for one in cluster.contradictions:
-            warn(f"{one.config}: {one.first} and {one.second} contradict each other: {one.differs}.")
-        return failed, left
+        with connected(self.address) as started_here, progress(len(jobs), quiet) as observer:
+            cluster = Cluster(store, self.device, self.resources, observer, self.retries, self.precision)
+            if missing := cluster.missing():
+                if started_here:
+                    raise InvalidValue(missing)
+                warn(f"{missing} The runs wait for a larger node.")
+            failed, skipped = cluster.sweep(jobs)
+        for found in cluster.contradictions:
+            warn(f"{found.config}: {found.first} and {found.second} contradict each other: {found.differs}.")
+        return failed, skipped

@@ -15,9 +15,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from noisybench.cli.progress import describe, measures
+from noisybench.cli.lines import describe, measures
 from noisybench.config import Config, Epoch, Pruning
-from noisybench.sweeps.display import Display
+from noisybench.sweeps.observer import RunObserver
 
 
 class Bars(Progress):
@@ -44,7 +44,7 @@ class Bars(Progress):
             yield Text(line, no_wrap=True, overflow="ellipsis")
 
 
-class Live(Display):
+class Live(RunObserver):
     """Bars that are redrawn in place; the prunings of a single run stay on the screen above them."""
 
     def __init__(self, bars: Bars, runs: int) -> None:
@@ -52,9 +52,9 @@ class Live(Display):
         self.overall = bars.add_task("runs", total=runs) if runs > 1 else None
         self.current = bars.add_task("epochs", total=None)
 
-    def job(self) -> Display:
+    def job(self) -> RunObserver:
         self.bars.update(self.current, visible=False)
-        return OneOfSeveral(self.bars, self.overall)
+        return OneOfMany(self.bars, self.overall)
 
     def start(self, config: Config) -> None:
         self.bars.below = [describe(config)]
@@ -80,7 +80,7 @@ class Live(Display):
             self.bars.advance(self.overall)
 
 
-class OneOfSeveral(Display):
+class OneOfMany(RunObserver):
     """The bar of one run while others are carried out beside it."""
 
     def __init__(self, bars: Bars, overall: TaskID | None) -> None:

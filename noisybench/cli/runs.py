@@ -9,7 +9,7 @@ from noisybench.cli import export, merge
 from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName, Where
 from noisybench.cli.console import console, print_json, say, warn
 from noisybench.cli.corrupt import MATRIX_CLASSES
-from noisybench.cli.progress import measures
+from noisybench.cli.lines import measures
 from noisybench.config import Epoch, Pruning, declared_fields
 
 app = typer.Typer(

@@ -11,7 +11,7 @@ from noisybench.cli.console import complain, say, tell, warn
 from noisybench.errors import InvalidValue, RunFailed
 from noisybench.reporting.wording import listing
 from noisybench.sweeps.grid import load, packaged
-from noisybench.sweeps.hung import FIRST, LEAST, TIMES, Patience
+from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, StallTimeout
 
 if TYPE_CHECKING:
     from noisybench.config import Config
@@ -114,8 +114,8 @@ def sweep(
             min=0.01,
             metavar="MINUTES",
             help="On this machine: a run that ends no epoch for so long is taken for hung, and killed."
-            f" [default: {TIMES} times its own slowest epoch, at least {LEAST / 60:g}; before its first"
-            f" has ended, {FIRST / 60:g}]",
+            f" [default: {SLOWEST_EPOCHS} times its own slowest epoch, at least {MINIMUM / 60:g};"
+            f" before its first has ended, {FIRST_EPOCH / 60:g}]",
             show_default=False,
         ),
     ] = None,
@@ -139,12 +139,12 @@ def sweep(
         raise InvalidValue(f"gpus-per-run is {gpus_per_run:g}, but must be a whole number, or below 1.")
     experiment = load(name)
 
-    from noisybench.cli.executors import Here, OnRay
+    from noisybench.cli.executors import Local, OnRay
     from noisybench.cli.report import print_table
     from noisybench.store import Store
     from noisybench.store.mounts import caution
-    from noisybench.sweeps.at_once import jobs_for
-    from noisybench.sweeps.errand import Needs
+    from noisybench.sweeps.ray.requests import Resources
+    from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, prepared, with_seeds
     from noisybench.training.device import check, several
@@ -167,7 +167,7 @@ def sweep(
     jobs = plan(configs, store, force)
     check(precision)
     # What a node of Ray has is for the node to say.
-    at_once = 0 if on_ray else jobs_at_once or jobs_for(len(all_configs), several(device))
+    at_once = 0 if on_ray else jobs_at_once or default_jobs(len(all_configs), several(device))
     if dry_run:
         show_plan(configs, jobs, store, device, at_once)
         return
@@ -177,14 +177,14 @@ def sweep(
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
-    place: Here | OnRay
+    place: Local | OnRay
     if on_ray:
-        needs = Needs(cpus_per_run or 1, gpus_per_run)
-        place = OnRay(device, precision, address, needs, retries or 0)
+        resources = Resources(cpus_per_run or 1, gpus_per_run)
+        place = OnRay(device, precision, address, resources, retries or 0)
     else:
-        patience = Patience(None if stalled is None else 60 * stalled)
-        place = Here(device, precision, at_once, retries or 0, patience)
-    failed, left = place.carry_out(jobs, store, quiet) if jobs else ([], 0)
+        timeout = StallTimeout(None if stalled is None else 60 * stalled)
+        place = Local(device, precision, at_once, retries or 0, timeout)
+    failed, left = place.execute(jobs, store, quiet) if jobs else ([], 0)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
@@ -208,13 +208,13 @@ def sweep(
 def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device: str, at_once: int) -> None:
     """A line for each run, and what there is to do in all, with the time that it takes here so many at once;
     without one, if that is 0."""
-    from noisybench.cli.progress import describe
-    from noisybench.sweeps.at_once import threads_of
+    from noisybench.cli.lines import describe
     from noisybench.sweeps.estimate import Forecast, in_words
+    from noisybench.sweeps.resources import threads_per_job
     from noisybench.training.device import choose_device, device_label
 
     chosen = choose_device(device if at_once else "cpu")
-    threads = threads_of(max(1, at_once))
+    threads = threads_per_job(max(1, at_once))
     where = device_label(chosen, threads)
     forecast = Forecast(store, where)
     todo = {job.config.identity for job in jobs}

@@ -20,7 +20,7 @@ from noisybench.labels.inputs import Inputs
 from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
 from noisybench.store.processes import began
-from noisybench.sweeps.display import Display
+from noisybench.sweeps.observer import RunObserver
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ def run(
     config: Config,
     store: Store,
     device: "torch.device",
-    display: Display,
+    observer: RunObserver,
     inputs: Inputs = Inputs(),  # noqa: B008  (frozen)
     force: bool = False,
     precision: str = "auto",
@@ -92,7 +92,7 @@ def run(
         done = store.completed(config.identity)
         assert done is not None
         return done
-    display.start(config)
+    observer.start(config)
     try:
         stage = first_stage(config)
         estimate = None if stage is None else _estimated(stage, store)
@@ -102,10 +102,10 @@ def run(
         )
         resume = Resume(store.folder(name), config.identity, precision, store.sync)
         _resume(training, resume, store, name)
-        display.resume(training.epochs)
+        observer.resume(training.epochs)
         for event in training.run(lambda epoch: resume.offer(training, epoch)):
             store.add(name, event)
-            display.show(event)
+            observer.show(event)
         best = training.best
         Checkpoint.of(
             config, best.epoch, best.state, training.mean, data.split, data.corruption.open_set
@@ -120,12 +120,12 @@ def run(
         resume.remove()
     except (RuntimeError, ValueError) as error:
         # What torch raises where a network, a batch and a device do not go together.
-        _end(store, name, display, error)
+        _end(store, name, observer, error)
         raise RunFailed(f"Run {name} failed: {error}") from error
     except BaseException as error:
-        _end(store, name, display, error)
+        _end(store, name, observer, error)
         raise
-    display.end()
+    observer.end()
     return store.find(name)
 
 
@@ -152,11 +152,11 @@ def _estimated(stage: Config, store: Store) -> Estimate:
     return estimate
 
 
-def _end(store: Store, name: str, display: Display, error: BaseException) -> None:
+def _end(store: Store, name: str, observer: RunObserver, error: BaseException) -> None:
     """Say in the store and on the screen how a run ended."""
     status = "failed" if isinstance(error, Exception) else "interrupted"
     reason = str(error) or type(error).__name__
-    display.end(f"{status}: {reason}")
+    observer.end(f"{status}: {reason}")
     # Where even this cannot be written, the error itself is what the user must see.
     with suppress(StoreError):
         store.end(name, status, reason)

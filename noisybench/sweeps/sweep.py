@@ -9,7 +9,7 @@ from noisybench.errors import InputError, InvalidValue, RunBusy, RunFailed
 from noisybench.labels.drawing import as_prepared
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
-from noisybench.sweeps.display import Display
+from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.run import run
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def plan(configs: Iterable[Config], store: Store, force: bool = False) -> list[J
 
 
 def sweep(
-    jobs: Iterable[Job], store: Store, device: "torch.device", display: Display, precision: str = "auto"
+    jobs: Iterable[Job], store: Store, device: "torch.device", observer: RunObserver, precision: str = "auto"
 ) -> tuple[list[Row], int]:
     """Carry out the jobs here, one after the other; return the rows of the runs that failed, and how many
     were left out.
@@ -81,7 +81,7 @@ def sweep(
             left += 1
             continue
         try:
-            run(config, store, device, display, force=forced(job, store), precision=precision)
+            run(config, store, device, observer, force=forced(job, store), precision=precision)
         except RunFailed:
             failed.append(store.attempts(config.identity)[0])
         except RunBusy:

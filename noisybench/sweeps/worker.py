@@ -1,4 +1,4 @@
-"""One run in a process of its own.  Importing this imports all that a run needs."""
+"""The process that trains one run of a sweep.  Importing this module imports all that a run needs."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ import torch
 from noisybench.config import Config, Epoch, Pruning
 from noisybench.errors import NoisybenchError, RunBusy
 from noisybench.store import Store
-from noisybench.sweeps.display import Display
-from noisybench.sweeps.parallel import BUSY
+from noisybench.sweeps.observer import RunObserver
+from noisybench.sweeps.queue import BUSY
 from noisybench.sweeps.run import run
 from noisybench.sweeps.sweep import Job, forced
 from noisybench.training.device import choose_device
@@ -22,8 +22,8 @@ from noisybench.training.device import choose_device
 FAILED = 1  # exit code
 
 
-class Remote(Display):
-    """Sends what a run tells to the process that started it, as the name of a method and its argument."""
+class PipeObserver(RunObserver):
+    """Sends the events of a run to the process that started it, each as a method's name and its argument."""
 
     def __init__(self, sender: Connection) -> None:
         self.sender = sender
@@ -44,14 +44,17 @@ class Remote(Display):
         try:
             self.sender.send((method, argument))
         except OSError:
-            # Whoever started it is gone: the run ends as interrupted, and can go on.
+            # The sweep is gone: the run ends as interrupted and can be continued.
             sys.exit(128 + signal.SIGHUP)
 
 
 def work(
     job: Job, store: Path, device: str, precision: str, threads: int, output: Path, sender: Connection
 ) -> None:
-    """Carry out a job; what it prints goes to the file `output`.  Exits with FAILED or BUSY."""
+    """Train the run of a job.  What the process prints goes to the file `output`.
+
+    Exits with FAILED, or with BUSY if another process trains the run.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -64,7 +67,7 @@ def work(
             job.config,
             opened,
             choose_device(device),
-            Remote(sender),
+            PipeObserver(sender),
             force=forced(job, opened),
             precision=precision,
         )

@@ -11,43 +11,43 @@ from test_parallel import SMALL
 
 from noisybench.config import Config, Epoch, Pruning
 from noisybench.store import Store
-from noisybench.sweeps.display import Display
-from noisybench.sweeps.hung import FIRST, LEAST, TIMES, Patience, Silence
+from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.sweep import plan
+from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, StallTimeout, StallTimer
 
 
 def test_patience_is_measured_by_the_run_itself() -> None:
-    silence = Silence(Patience())
-    silence.lasts(FIRST - 1)
-    assert silence.left == 1
-    silence.ends()
-    assert silence.left == TIMES * (FIRST - 1), "its first epoch took that long"
-    quick = Silence(Patience())
+    timer = StallTimer(StallTimeout())
+    timer.advance(FIRST_EPOCH - 1)
+    assert timer.left == 1
+    timer.restart()
+    assert timer.left == SLOWEST_EPOCHS * (FIRST_EPOCH - 1), "its first epoch took that long"
+    quick = StallTimer(StallTimeout())
     for seconds in (2.0, 3.0, 1.0):
-        quick.lasts(seconds)
-        quick.ends()
-    assert quick.slowest == 3 and quick.left == LEAST
-    quick.lasts(LEAST)
+        quick.advance(seconds)
+        quick.restart()
+    assert quick.slowest == 3 and quick.left == MINIMUM
+    quick.advance(MINIMUM)
     assert quick.left == 0
 
 
 def test_a_time_that_is_given_holds_from_the_beginning() -> None:
-    silence = Silence(Patience(60))
-    silence.lasts(20)
-    assert silence.left == 40
-    silence.ends()
-    assert silence.left == 60
+    timer = StallTimer(StallTimeout(60))
+    timer.advance(20)
+    assert timer.left == 40
+    timer.restart()
+    assert timer.left == 60
 
 
-class Stops(Display):
+class Stops(RunObserver):
     """Stops the process of a loss after its second epoch, so many times: it lives, and says nothing."""
 
     def __init__(self, store: Store, loss: str, times: int = 1) -> None:
         self.store, self.loss, self.times = store, loss, times
         self.resumed: list[int] = []
 
-    def job(self) -> Display:
+    def job(self) -> RunObserver:
         return self
 
     def resume(self, epochs: Sequence[Epoch]) -> None:
@@ -67,16 +67,16 @@ class Stops(Display):
 def test_a_run_that_hangs_is_killed_while_another_goes_on(tmp_path: Path, retries: int) -> None:
     store = Store.open(tmp_path / "runs.db")
     configs = [Config.create(loss=loss, **{**SMALL, "epochs": 60}) for loss in ("lq", "cce", "mae")]
-    display = Stops(store, configs[0].loss)
+    observer = Stops(store, configs[0].loss)
     # Longer than a process takes to begin, on a machine that has other things to do.
-    parallel = Parallel(store, ["cpu"], 2, display, retries, Patience(20))
+    parallel = Parallel(store, ["cpu"], 2, observer, retries, StallTimeout(20))
     parallel.threads = 1
     failed, left = parallel.sweep(plan(configs, store))
-    assert left == 0 and parallel.running == []
+    assert left == 0 and parallel.workers == []
     status = {row["loss"]: row["status"] for row in store.runs()}
     if retries:
         assert failed == [] and set(status.values()) == {"completed"}
-        assert len(display.resumed) == 4 and max(display.resumed) > 0, "it went on where it was"
+        assert len(observer.resumed) == 4 and max(observer.resumed) > 0, "it went on where it was"
         return
     assert status == {"lq(q=0.7)": "failed", "cce": "completed", "mae": "completed"}
     (row,) = failed

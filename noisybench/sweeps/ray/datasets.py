@@ -1,9 +1,7 @@
-"""Prepared data sets on other machines: the files that they are, written once on each."""
+"""DatasetBundle: a prepared data set on its way to another machine, written once there."""
 
-import fcntl
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,43 +17,46 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shipment:
-    """What is known of a data set before its files arrive: its name in the registry, the fingerprint of
-    its content, and the names of its files with their sizes in bytes."""
+class DatasetBundle:
+    """A prepared data set without its content: its name in the registry, the fingerprint of its content, and
+    the names of its files with their sizes in bytes."""
 
     name: str
     fingerprint: str
     sizes: tuple[tuple[str, int], ...]
 
     @classmethod
-    def of(cls, name: str) -> "Shipment":
-        """That of the data set prepared here as `name`.  Raises DataError if it is not."""
+    def of(cls, name: str) -> "DatasetBundle":
+        """The bundle of the data set prepared here as `name`.  Raises DataError if there is none."""
         prepared = metadata_of(name)
         files = sorted(folder_of(prepared.name).iterdir())
         sizes = tuple((file.name, file.stat().st_size) for file in files)
         return cls(prepared.name, prepared.fingerprint, sizes)
 
     def files(self) -> "dict[str, NDArray[Any]]":
-        """The bytes of its files here, as arrays, which travel without being copied in between."""
+        """The bytes of the files as arrays, which Ray sends without copying them."""
         import numpy as np
 
         folder = folder_of(self.name)
         return {name: np.fromfile(folder / name, dtype=np.uint8) for name, _ in self.sizes}
 
-    def at_hand(self, cache: Path, fetch: "Callable[[], Files]") -> Path:
-        """The folder of this machine that has the data set: that in its data home, if its content is this
-        one, else one in `cache`, filled with what `fetch` returns unless it is there already.
+    def local_folder(self, cache: Path, fetch: "Callable[[], Files]") -> Path:
+        """A folder of this machine that has the data set.
 
-        Of several processes that need it at once, one fetches it and the others wait.  Raises DataError.
+        This is the folder in its data home if the content is the same, else one in `cache`, which is filled
+        with what `fetch` returns unless it is complete already.  Of several processes, one fetches and the
+        others wait.  Raises DataError.
         """
+        from filelock import FileLock
+
         if self._is_at_home():
             return folder_of(self.name)
         target = cache / f"{self.name}-{self.fingerprint[:N_DIGITS]}"
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            with _locked(cache / f".{target.name}.lock"):
-                if not self._is_whole(target):
-                    # What cleans up temporary folders may have taken some of the files.
+            with FileLock(cache / f".{target.name}.lock"):
+                if not self._is_complete(target):
+                    # What cleans up temporary folders may have removed some of the files.
                     shutil.rmtree(target, ignore_errors=True)
                     with replacing_folder(target, replace=False) as folder:
                         for name, content in fetch().items():
@@ -71,16 +72,8 @@ class Shipment:
             return False
         return prepared is not None and prepared.fingerprint == self.fingerprint
 
-    def _is_whole(self, folder: Path) -> bool:
+    def _is_complete(self, folder: Path) -> bool:
         files = [folder / META, *(folder / name for name, _ in self.sizes)]
         return all(file.is_file() for file in files) and all(
             (folder / name).stat().st_size == size for name, size in self.sizes
         )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """A lock among the processes of this machine, which ends with the one that holds it."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from noisybench.sweeps import at_once
-from noisybench.sweeps.at_once import SHARE, cores, jobs_for, threads_of
+from noisybench.sweeps import resources
+from noisybench.sweeps.resources import MEMORY_PER_RUN, cores, default_jobs, threads_per_job
 
-MACHINE = 64 * SHARE
+MACHINE = 64 * MEMORY_PER_RUN
 
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of 16 cores and much memory, and the folder that has the files of its control groups."""
-    monkeypatch.setattr(at_once, "cores", lambda: 16)
+    monkeypatch.setattr(resources, "cores", lambda: 16)
     monkeypatch.setattr(os, "sysconf", lambda name: MACHINE if name == "SC_PHYS_PAGES" else 1)
-    monkeypatch.setattr(at_once, "GROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(at_once, "MOUNT", tmp_path / "mount")
+    monkeypatch.setattr(resources, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(resources, "CGROUP_MOUNT", tmp_path / "mount")
     return tmp_path
 
 
@@ -28,27 +28,27 @@ def limit(machine: Path, line: str, limits: dict[str, str]) -> int:
         file = machine / "mount" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
-    return jobs_for(1000, ["cpu"])
+    return default_jobs(1000, ["cpu"])
 
 
 def test_one_a_core_as_far_as_runs_and_memory_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [jobs_for(runs, ["cpu"]) for runs in (0, 1, 7, 1000)] == [1, 1, 7, 16]
-    monkeypatch.setattr(os, "sysconf", lambda name: 3 * SHARE if name == "SC_PHYS_PAGES" else 1)
-    assert jobs_for(1000, ["cpu"]) == 3
-    assert [threads_of(n) for n in (1, 3, 16, 99)] == [16, 5, 1, 1]
+    assert [default_jobs(runs, ["cpu"]) for runs in (0, 1, 7, 1000)] == [1, 1, 7, 16]
+    monkeypatch.setattr(os, "sysconf", lambda name: 3 * MEMORY_PER_RUN if name == "SC_PHYS_PAGES" else 1)
+    assert default_jobs(1000, ["cpu"]) == 3
+    assert [threads_per_job(n) for n in (1, 3, 16, 99)] == [16, 5, 1, 1]
 
 
 def test_one_a_gpu() -> None:
-    assert [jobs_for(runs, ["cuda:0", "cuda:1"]) for runs in (1, 1000)] == [1, 2]
+    assert [default_jobs(runs, ["cuda:0", "cuda:1"]) for runs in (1, 1000)] == [1, 2]
 
 
 def test_as_far_as_the_memory_of_a_container_goes(machine: Path) -> None:
-    assert limit(machine, "0::/", {"memory.max": f"{5 * SHARE + 1}\n"}) == 5
+    assert limit(machine, "0::/", {"memory.max": f"{5 * MEMORY_PER_RUN + 1}\n"}) == 5
     assert limit(machine, "0::/", {"memory.max": "max\n"}) == 16
     # That of a job, and of a group that it lies in.
-    assert limit(machine, "0::/slurm/job_7/step", {"slurm/job_7/memory.max": f"{2 * SHARE}\n"}) == 2
+    assert limit(machine, "0::/slurm/job_7/step", {"slurm/job_7/memory.max": f"{2 * MEMORY_PER_RUN}\n"}) == 2
     # The older way: groups of each kind apart, and a path that a container does not see.
-    old = {"memory/memory.limit_in_bytes": f"{4 * SHARE}\n"}
+    old = {"memory/memory.limit_in_bytes": f"{4 * MEMORY_PER_RUN}\n"}
     assert limit(machine, "4:memory:/docker/0123\n0::/", old) == 4
     assert limit(machine, "4:memory:/docker/0123", {"memory/memory.limit_in_bytes": str(2**63)}) == 16
 

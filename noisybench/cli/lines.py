@@ -1,0 +1,76 @@
+"""The progress of runs as plain lines on stderr, and the words for a run and its measurements."""
+
+from collections.abc import Iterator, Sequence
+from itertools import count, repeat
+
+from noisybench.cli.console import tell
+from noisybench.config import Config, Epoch, Pruning
+from noisybench.sweeps.observer import RunObserver
+
+
+def describe(config: Config) -> str:
+    """A run in a few words."""
+    return f"{config.dataset} {config.noise} {config.rate:g} {config.loss} seed {config.seed}"
+
+
+def measures(event: Epoch | Pruning) -> str:
+    """An epoch or a pruning in a few words."""
+    if isinstance(event, Pruning):
+        precision = "–" if event.precision is None else f"{event.precision:.0%}"
+        recall = "–" if event.recall is None else f"{event.recall:.0%}"
+        return (
+            f"pruned: kept {event.n_kept:,}, dropped {event.n_dropped:,}"
+            f" (precision {precision}, recall {recall}) by the network of epoch {event.model_epoch}"
+        )
+    return (
+        f"loss {event.train_loss:.3f}  val loss {event.val_loss:.3f}  val {event.val_accuracy:.1%}"
+        f"  test {event.test_accuracy:.1%}  kept {event.n_kept:,}"
+    )
+
+
+class Lines(RunObserver):
+    """Plain lines: one an epoch for a single run, one a run for several."""
+
+    def __init__(self, runs: int, numbers: "Iterator[int] | None" = None) -> None:
+        self.runs, self.number = runs, 0
+        self.numbers = numbers or count(1)
+        self.config: Config | None = None
+        self.last: Epoch | None = None
+        self.seconds = 0.0
+
+    def job(self) -> "Lines":
+        return Lines(self.runs, repeat(next(self.numbers)))
+
+    def start(self, config: Config) -> None:
+        self.number = next(self.numbers)
+        self.config, self.last, self.seconds = config, None, 0.0
+        if self.runs == 1:
+            self._print(describe(config))
+
+    def resume(self, epochs: Sequence[Epoch]) -> None:
+        self.seconds = sum(epoch.seconds for epoch in epochs)
+        if epochs and self.runs == 1:
+            self._print(f"  goes on after epoch {epochs[-1].epoch}")
+
+    def show(self, event: Epoch | Pruning) -> None:
+        assert self.config is not None
+        if isinstance(event, Epoch):
+            self.last = event
+            self.seconds += event.seconds
+        if self.runs > 1:
+            return
+        if isinstance(event, Pruning):
+            self._print(f"  {measures(event)}")
+            return
+        left = self.seconds / event.epoch * (self.config.epochs - event.epoch)
+        of_all = f"{event.epoch}/{self.config.epochs}"
+        self._print(f"  epoch {of_all}  {measures(event)}  lr {event.lr:g}  {left:.0f}s left")
+
+    def end(self, failure: str = "") -> None:
+        if self.runs == 1 or self.config is None:
+            return
+        measured = "" if self.last is None else f"{measures(self.last)}  {self.seconds:.1f}s"
+        self._print(f"{describe(self.config)}: {failure or measured}")
+
+    def _print(self, text: str) -> None:
+        tell(f"[{self.number}/{self.runs}] {text}" if self.runs > 1 else text)

@@ -1,0 +1,48 @@
+"""When a run that reports nothing is taken for hung.
+
+An epoch can take a hundredth of a second or an hour, so the limit follows the run's own epochs.
+"""
+
+from dataclasses import dataclass
+
+# The default limit: this many times the slowest epoch of the run so far, but at least this many seconds.
+SLOWEST_EPOCHS = 10
+MINIMUM = 30 * 60.0
+# The default limit for the first epoch, in seconds: that of a large network on a CPU takes hours.
+FIRST_EPOCH = 12 * 3600.0
+
+
+@dataclass(frozen=True)
+class StallTimeout:
+    """How many seconds a run may go without ending an epoch.  given: a fixed limit; None for the default."""
+
+    given: float | None = None
+
+    def limit(self, slowest: float | None) -> float:
+        """The limit in seconds.  slowest: the seconds of the run's slowest epoch; None before the first."""
+        if self.given is not None:
+            return self.given
+        return FIRST_EPOCH if slowest is None else max(MINIMUM, SLOWEST_EPOCHS * slowest)
+
+
+class StallTimer:
+    """The seconds since a run last reported an epoch or a pruning."""
+
+    def __init__(self, timeout: StallTimeout) -> None:
+        self.timeout = timeout
+        self.seconds = 0.0
+        self.slowest: float | None = None
+
+    @property
+    def left(self) -> float:
+        """The seconds until the run is taken for hung."""
+        return self.timeout.limit(self.slowest) - self.seconds
+
+    def advance(self, seconds: float) -> None:
+        """Add time that has passed."""
+        self.seconds += seconds
+
+    def restart(self) -> None:
+        """Start again from zero: the run has reported an epoch or a pruning."""
+        self.slowest = max(self.slowest or 0.0, self.seconds)
+        self.seconds = 0.0
