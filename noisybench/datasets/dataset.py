@@ -20,6 +20,31 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 
+N_DIGITS = 12  # of the fingerprint, in the name of a data set that is not canonical
+
+# The true label of an image of which none is known, and of one of which only the given label is known to be
+# wrong.
+UNKNOWN, WRONG = -2, -1
+
+
+@dataclass(frozen=True)
+class DatasetName:
+    """The name of a data set and, behind an "@", the beginning of the fingerprint of its content, or "".
+
+    The form of a name: cifar10 or cifar10@0123456789ab.
+    """
+
+    stem: str
+    digits: str | None = None
+
+    @classmethod
+    def read(cls, text: str) -> "DatasetName":
+        stem, at, digits = text.partition("@")
+        return cls(stem, digits if at else None)
+
+    def __str__(self) -> str:
+        return self.stem if self.digits is None else f"{self.stem}@{self.digits}"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -94,6 +119,10 @@ class Dataset:
     name: "cifar10", or "cifar10@" and 12 hexadecimal digits of the fingerprint if the content is
     not the canonical one.  Images are (n, h, w, c) uint8, labels (n,) int64 from 0 to n_classes-1;
     the indices, (n,) int64, are the rows of the images in the source they came from.
+
+    Of a user's own images, each (n,) or None: train_truth, the true labels where the source has them, UNKNOWN
+    (-2) where it does not, and WRONG (-1) where it only says that the given label is wrong; train_validation,
+    whether an image belongs to the user's validation part; train_paths, the path of each file in the source.
     """
 
     name: str
@@ -106,6 +135,9 @@ class Dataset:
     test_index: "NDArray[np.int64]"
     fingerprint: str
     canonical: bool
+    train_truth: "NDArray[np.int64] | None" = None
+    train_validation: "NDArray[np.bool_] | None" = None
+    train_paths: "NDArray[np.bytes_] | None" = None
 
     @property
     def n_classes(self) -> int:
