@@ -11,9 +11,10 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
+from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue, UnknownName
 from noisybench.options import Option, OptionSpec
-from noisybench.registry import DATASETS, LOSSES, MODELS, NOISES, REGISTRIES, hyper_parameters
+from noisybench.registry import DATASETS, LOSSES, MODELS, NOISES, REGISTRIES, DatasetInfo, hyper_parameters
 
 IDENTITY_VERSION = 1
 
@@ -91,7 +92,7 @@ class Config:
         shorthand = {key: given.pop(key) for key in list(given) if key not in declared_fields()}
         values = {key: declared_fields()[key].read(key, value) for key, value in given.items()}
         dataset = values.get("dataset", cls.dataset)
-        info = DATASETS[dataset.partition("@")[0]].metadata
+        info = DATASETS[DatasetName.read(dataset).stem].metadata
         own = LOSSES.bind(values.get("loss", cls.loss)).entry.metadata.protocol
         values = _with_protocol({**own, **values}, info.protocol)
         for f in fields(cls):
@@ -102,7 +103,7 @@ class Config:
         _check_features(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):
             raise InvalidValue(f"milestones is {values['milestones']}, but must be increasing epochs.")
-        return cls(**_without_idle(values, n_train=info.counts[0]))
+        return cls(**_without_idle(values, info))
 
     @property
     def identity(self) -> str:
@@ -156,12 +157,14 @@ def _with_protocol(values: dict[str, Any], protocol: Mapping[str, Any]) -> dict[
     return filled
 
 
-def _without_idle(values: dict[str, Any], n_train: int) -> dict[str, Any]:
+def _without_idle(values: dict[str, Any], info: DatasetInfo) -> dict[str, Any]:
     """Settings without effect brought to one value, so that runs of one result have one identity."""
     idle: dict[str, Any] = {
         "milestones": tuple(m for m in values["milestones"] if m < values["epochs"]),
-        "train_size": None if values["train_size"] == n_train else values["train_size"],
+        "train_size": None if values["train_size"] == info.counts[0] else values["train_size"],
     }
+    if info.n_validation:
+        idle["validation"] = Config.validation
     if values["optimiser"] != "sgd":
         idle["momentum"] = Config.momentum
     if not LOSSES.bind(values["loss"]).entry.metadata.scheduled:
@@ -196,11 +199,14 @@ def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> di
     for name, kind in named.items():
         registry = REGISTRIES[kind]
         # Only a data set has a suffix: the beginning of its fingerprint.
-        stem, _, suffix = values[name].partition("@") if name == "dataset" else (values[name], "", "")
+        stem, suffix = values[name], None
+        if name == "dataset":
+            written = DatasetName.read(values[name])
+            stem, suffix = written.stem, written.digits
         entry = registry.bind(stem).entry
         own = {key: value for key, value in shorthand.items() if key in entry.parameters}
         used |= set(own)
-        canonical[name] = str(registry.bind(stem, own)) + (f"@{suffix}" if suffix else "")
+        canonical[name] = str(DatasetName(str(registry.bind(stem, own)), suffix or None))
     for key in shorthand.keys() - used:
         owners = hyper_parameters().get(key)
         if owners is None:

@@ -50,6 +50,7 @@ class DatasetInfo:
     class-dependent noise; empty: each class for the next, circular.  shape: height, width and channels of
     an image.  counts: images for training and for testing.  fingerprint: of the canonical content.
     protocol: how to train on it, by the fields of Config.  embedded: whether it is there without a download.
+    n_validation: of the training images, those of a validation part of its own.
     """
 
     classes: tuple[str, ...]
@@ -59,6 +60,7 @@ class DatasetInfo:
     fingerprint: str
     protocol: Mapping[str, Any]
     embedded: bool = False
+    n_validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,7 @@ class Registry(Generic[M]):
     def __init__(self, kind: str, module: str, metadata: type[M], group: str = "") -> None:
         self.kind, self.module, self.metadata, self.group = kind, module, metadata, group
         self._entries: dict[str, Entry[M]] = {}
+        self._find_more: Callable[[], Mapping[str, Entry[M]]] = dict
         self._plugins: dict[str, EntryPoint] | None = None
 
     def register(self, name: str, **metadata: Any) -> Callable[[F], F]:
@@ -240,11 +243,26 @@ class Registry(Generic[M]):
             ) from None
         return self.entry(point.name, definition, {}, Origin(package))
 
+    def also(self, find_more: Callable[[], Mapping[str, Entry[M]]]) -> None:
+        """Know the entries that `find_more` returns, too: it is called at each use, as they may change."""
+        self._find_more = find_more
+
+    def _all(self) -> dict[str, Entry[M]]:
+        registered = self._loaded()
+        return {**self._find_more(), **registered} if self._find_more is not dict else registered
+
+    def is_registered(self, name: str) -> bool:
+        """Whether `name` is an entry from code."""
+        return name in self._loaded()
+
     def __iter__(self) -> Iterator[Entry[M]]:
-        return iter(self._loaded().values())
+        entries = self._all()
+        return iter(sorted(entries.values(), key=lambda entry: not self.is_registered(entry.name)))
 
     def __getitem__(self, name: str) -> Entry[M]:
-        entries = self._loaded()
+        if self.is_registered(name):
+            return self._entries[name]
+        entries = self._all()
         if name in entries:
             return entries[name]
         path, _, attribute = name.rpartition(":")

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from noisybench.config import Config
 from noisybench.datasets import Dataset
+from noisybench.datasets.dataset import UNKNOWN
 from noisybench.errors import InvalidValue
 from noisybench.seeding import generator
 
@@ -42,6 +43,8 @@ def split(
     used = np.arange(total)
     if wanted < total:
         used = np.sort(generator(config.seed, "subset").permutation(total)[:wanted])
+    if dataset.train_validation is not None:
+        return _own_split(dataset, used, given, keep)
     order = generator(config.seed, "split").permutation(wanted)
     n_validation = round(config.validation * wanted)
     if not 0 < n_validation < wanted:
@@ -49,9 +52,35 @@ def split(
             f"validation is {config.validation} of {wanted} images: that leaves none to"
             f" {'validate' if n_validation == 0 else 'train on'}."
         )
-    train = used[np.sort(order[n_validation:])]
-    if keep is not None:
-        train = train[keep[train]]
-        if not len(train):
-            raise InvalidValue("The mask keeps none of this run's training images.")
-    return Split(train, used[np.sort(order[:n_validation])], given, np.asarray(dataset.train_labels))
+    train = _thinned(used[np.sort(order[n_validation:])], keep)
+    return Split(train, used[np.sort(order[:n_validation])], given, _true(dataset))
+
+
+def _own_split(
+    dataset: Dataset, used: Rows, given: NDArray[np.int64], keep: NDArray[np.bool_] | None
+) -> Split:
+    """The data set's own validation part, of the rows that are used."""
+    assert dataset.train_validation is not None
+    validates = dataset.train_validation[used]
+    if validates.all() or not validates.any():
+        raise InvalidValue(
+            f"The {len(used)} images used of {dataset.name} leave none to train on, or none of its own"
+            " validation part: choose a larger --train-size."
+        )
+    return Split(_thinned(used[~validates], keep), used[validates], given, _true(dataset))
+
+
+def _thinned(train: Rows, keep: NDArray[np.bool_] | None) -> Rows:
+    if keep is None:
+        return train
+    if not keep[train].any():
+        raise InvalidValue("The mask keeps none of this run's training images.")
+    return train[keep[train]]
+
+
+def _true(dataset: Dataset) -> NDArray[np.int64]:
+    """The labels that count as true: the true ones where they are known, else those of the data set."""
+    labels = np.asarray(dataset.train_labels)
+    if dataset.train_truth is None:
+        return labels
+    return np.where(dataset.train_truth == UNKNOWN, labels, dataset.train_truth)

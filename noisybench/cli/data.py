@@ -1,12 +1,15 @@
 """`noisybench data`: prepare, list and verify data sets."""
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from noisybench import datasets
-from noisybench.cli.console import console, print_json, say, warn
+from noisybench.cli.console import console, print_json, say, tell, warn
+from noisybench.errors import InvalidValue
 from noisybench.registry import DATASETS
 
 app = typer.Typer(help="Prepare, list and verify data sets.", no_args_is_help=True, rich_markup_mode=None)
@@ -14,23 +17,131 @@ app = typer.Typer(help="Prepare, list and verify data sets.", no_args_is_help=Tr
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help=f"Data set: {', '.join(entry.name for entry in DATASETS)}.")
 ]
+BUILT_IN = [entry.name for entry in DATASETS if DATASETS.is_registered(entry.name)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command()
 def add(
-    name: Name,
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help=f"A built-in data set ({', '.join(BUILT_IN)}), or a new name for your own images.",
+        ),
+    ],
     source: Annotated[
         Path | None,
         typer.Option(
             "--from",
             metavar="PATH",
-            help="Files you already have: torchvision's root, the original archive or files, or a folder"
-            " with train/<class>/*.png and test/<class>/*.png. Without it, torchvision downloads them.",
+            help="Files you already have. Of a built-in data set: torchvision's root, the original archive or"
+            " files, or a folder with train/<class>/*.png and test/<class>/*.png; without it, torchvision"
+            " downloads them. Of your own: a folder with train/<class>/… (and val/, test/) or <class>/…; or a"
+            " CSV, TSV or Parquet file.",
         ),
     ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="LAYOUT", help=f"Own images: how PATH is laid out: {', '.join(datasets.LAYOUTS)}."
+        ),
+    ] = "auto",
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Table: where its paths start from. [default: the table's folder]"),
+    ] = None,
+    path_column: Annotated[str, typer.Option(metavar="NAME", help="Table: the files.")] = "path",
+    label_column: Annotated[str, typer.Option(metavar="NAME", help="Table: the given labels.")] = "label",
+    clean_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Table: the true labels, if it has them.")
+    ] = "clean_label",
+    split_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Table: train, val or test, if it has them.")
+    ] = "split",
+    test: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Own images: a folder <class>/… or table for testing.")
+    ] = None,
+    test_share: Annotated[
+        float,
+        typer.Option(min=0.01, max=0.9, help="Own images without a test part: the share to split off."),
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of that split.")] = 0,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=4,
+            max=1024,
+            metavar="PIXELS",
+            help="Own images: height and width; the shorter side is resized, the centre cropped."
+            " [default: the median, at most 64]",
+        ),
+    ] = None,
+    colour: Annotated[
+        bool | None,
+        typer.Option(
+            "--colour/--grey", show_default=False, help="Own images. [default: grey if all of them are]"
+        ),
+    ] = None,
+    on_error: Annotated[
+        Literal["refuse", "skip"],
+        typer.Option(
+            metavar="refuse|skip",
+            help="Own images that cannot be read: prepare nothing, or leave them out.",
+        ),
+    ] = "refuse",
+    problems: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Own images: write all problems as CSV.")
+    ] = None,
+    keep_duplicates: Annotated[
+        bool, typer.Option(help="Own images: keep training images that are also test or validation images.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Own images: processes that read them.", show_default="one a core"),
+    ] = None,
 ) -> None:
-    """Prepare a data set once, so that runs load it at once."""
+    """Prepare a data set, built in or your own images, so that runs load it at once."""
+    if DATASETS.is_registered(name):
+        _refuse_own_options(context, name)
+        _add_built_in(name, source)
+        return
+    if source is None:
+        # Says which name is nearest; an own data set that is prepared already needs its source again.
+        DATASETS[name]
+        raise InvalidValue(f"{name} is your own data set: give its images with --from PATH.")
+    _add_own(
+        name,
+        source,
+        datasets.OwnOptions(
+            layout=layout,
+            columns=datasets.Columns(path_column, label_column, clean_column, split_column),
+            root=root,
+            test=test,
+            test_share=test_share,
+            seed=seed,
+            image_size=image_size,
+            colour=colour,
+            skip_errors=on_error == "skip",
+            keep_duplicates=keep_duplicates,
+            problems_file=problems,
+            workers=workers or max(2, os.cpu_count() or 1),
+        ),
+    )
+
+
+def _refuse_own_options(context: typer.Context, name: str) -> None:
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name not in ("name", "source") and source is not None and source.name == "COMMANDLINE":
+            given.append(parameter.opts[0])
+    if given:
+        raise InvalidValue(f"{name} is built in: omit {', '.join(given)}, which is for your own images.")
+
+
+def _add_built_in(name: str, source: Path | None) -> None:
     (before,) = [row for row in datasets.listing() if row["name"] == DATASETS[name].name]
     with console(stderr=True).status(f"Preparing {name} …"):
         prepared = datasets.add(name, source)
@@ -40,6 +151,37 @@ def add(
         f"{prepared.name}: {prepared.n_train:,} training and {prepared.n_test:,} test images,"
         f" {_canonical_in_words(prepared)}.",
     )
+
+
+def _add_own(name: str, source: Path, options: datasets.OwnOptions) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    near = get_close_matches(name, BUILT_IN, 1, 0.8)
+    if near:
+        warn(f"{name} becomes a data set of your own, and is not the built-in {near[0]}.")
+    columns = (TextColumn("Reading images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        prepared, notes = datasets.add_own(
+            name, source, options, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    for note in notes:
+        tell(note)
+    info = prepared.info
+    truth = ", true labels known" if prepared.own and prepared.own["has_truth"] else ""
+    validation = f", {info.n_validation:,} of them for validation" if info.n_validation else ""
+    say(
+        f"{name}: {len(info.classes)} classes, {prepared.n_train:,} training images{validation}, and"
+        f" {prepared.n_test:,} test images of {datasets.by(info.shape)}{truth}."
+    )
+    settings = {key: value for key, value in info.protocol.items() if not key.startswith("prune")}
+    words = ", ".join(f"{key.replace('_', '-')} {_plain(value)}" for key, value in settings.items())
+    say(f"Runs on it are recorded as {prepared.identity}. Their protocol: {words}.")
+    say(f"The labels are taken as they are. Train with: noisybench train --dataset {name}")
+
+
+def _plain(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 @app.command("list")
@@ -73,6 +215,16 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
+def remove(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Delete a prepared data set from the data home; the files it came from stay."""
+    prepared, path = datasets.prepared(name)
+    if not yes and not typer.confirm(f"Delete the prepared {prepared.identity} in {path}?", err=True):
+        raise InvalidValue("Nothing is deleted. Answer with y, or give --yes.")
+    datasets.remove(prepared.name)
+    say(f"{prepared.identity} is removed.")
+
+
+@app.command()
 def verify(name: Name, json: Json = False) -> None:
     """Recompute the fingerprint of a prepared data set, and say whether it is the canonical one."""
     prepared = datasets.verify(name)
@@ -83,7 +235,7 @@ def verify(name: Name, json: Json = False) -> None:
                 "identity": prepared.identity,
                 "canonical": prepared.canonical,
                 "fingerprint": prepared.fingerprint,
-                "canonical_fingerprint": DATASETS[prepared.name].metadata.fingerprint,
+                "canonical_fingerprint": prepared.info.fingerprint or None,
                 "n_train": prepared.n_train,
                 "n_test": prepared.n_test,
                 "source": prepared.source,
@@ -96,6 +248,8 @@ def verify(name: Name, json: Json = False) -> None:
 
 
 def _canonical_in_words(prepared: datasets.Prepared) -> str:
+    if prepared.own is not None:
+        return f"your own images: runs on it are recorded as {prepared.identity}"
     if prepared.canonical:
         return "canonical"
     n_train, n_test = DATASETS[prepared.name].metadata.counts
@@ -105,6 +259,8 @@ def _canonical_in_words(prepared: datasets.Prepared) -> str:
 def _prepared_in_words(row: dict[str, Any]) -> str:
     if row["problem"]:
         return "damaged"
+    if row["own"]:
+        return "own images"
     if row["prepared"]:
         return "canonical" if row["canonical"] else "not canonical"
     return "at first use" if row["embedded"] else "no"

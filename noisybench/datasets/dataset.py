@@ -102,13 +102,26 @@ def by(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def fingerprint(classes: tuple[str, ...], shape: Shape, train: Part, test: Part) -> str:
+def extra_content(truth: "NDArray[np.int64] | None", validation: "NDArray[np.bool_] | None") -> bytes:
+    """What the fingerprint of own images has besides: true labels and the validation part, if any."""
+    import numpy as np
+
+    if truth is None and validation is None:
+        return b""
+    n = len(truth if truth is not None else validation)  # type: ignore[arg-type]
+    known = np.full(n, UNKNOWN) if truth is None else truth
+    chosen = np.zeros(n, np.bool_) if validation is None else validation
+    return known.astype("<i8").tobytes() + chosen.tobytes()
+
+
+def fingerprint(classes: tuple[str, ...], shape: Shape, train: Part, test: Part, extra: bytes = b"") -> str:
     """SHA-256 of the content, in hexadecimal: class names, image shape and, whatever their order,
-    the images with their labels."""
+    the images with their labels; `extra` is what `extra_content` gives of the training part."""
     digest = hashlib.sha256(json.dumps({"classes": classes, "shape": shape}, sort_keys=True).encode())
     for part in (train, test):
         digest.update(len(part.labels).to_bytes(8, "big"))
         digest.update(b"".join(sorted(part.keys())))
+    digest.update(extra)
     return digest.hexdigest()
 
 

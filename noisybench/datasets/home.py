@@ -12,20 +12,22 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisybench.datasets.dataset import Dataset, Part, fingerprint
-from noisybench.errors import DataError
+from noisybench.datasets.dataset import N_DIGITS, Dataset, DatasetName, Part, by, extra_content, fingerprint
+from noisybench.errors import DataError, InvalidValue
 from noisybench.registry import DATASETS, DatasetInfo, Entry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from noisybench.datasets.own import Progress
+    from noisybench.datasets.scan import OwnOptions
+
 META = "meta.json"
 FORMAT = 1
-N_DIGITS = 12  # of the fingerprint, in the name of a data set that is not canonical
 PARTS = ("train", "test")
 FIELDS = ("images", "labels", "index")
 
@@ -33,23 +35,45 @@ FIELDS = ("images", "labels", "index")
 @dataclass(frozen=True)
 class Prepared:
     """What meta.json says of a prepared data set: its name in the registry, the fingerprint of its
-    content, the number of images and where they came from."""
+    content, the number of images and where they came from.
+
+    own: of a user's own images, what the code says of other data sets: classes, shape, protocol,
+    n_validation, and has_truth: whether true labels are known.
+    """
 
     name: str
     fingerprint: str
     n_train: int
     n_test: int
     source: str
+    own: dict[str, Any] | None = None
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the data set: as registered or, of own images, as it was prepared."""
+        if self.own is None:
+            return DATASETS[self.name].metadata
+        protocol = {**self.own["protocol"], "milestones": tuple(self.own["protocol"]["milestones"])}
+        height, width, channels = self.own["shape"]
+        return DatasetInfo(
+            classes=tuple(self.own["classes"]),
+            flips={},
+            shape=(height, width, channels),
+            counts=(self.n_train, self.n_test),
+            fingerprint="",
+            protocol=protocol,
+            n_validation=self.own["n_validation"],
+        )
 
     @property
     def canonical(self) -> bool:
         """Whether the content is the published one, to the last pixel and label."""
-        return bool(self.fingerprint == DATASETS[self.name].metadata.fingerprint)
+        return bool(self.fingerprint == self.info.fingerprint)
 
     @property
     def identity(self) -> str:
         """The name, with "@" and the start of the fingerprint if the content is not canonical."""
-        return self.name if self.canonical else f"{self.name}@{self.fingerprint[:N_DIGITS]}"
+        return str(DatasetName(self.name, None if self.canonical else self.fingerprint[:N_DIGITS]))
 
 
 def data_home() -> Path:
@@ -71,7 +95,7 @@ def load(name: str) -> Dataset:
     UnknownName, or DataError if it is not prepared, not the content asked for, or damaged.
     """
     prepared = metadata_of(name)
-    info = DATASETS[prepared.name].metadata
+    info = prepared.info
     arrays = {}
     for part, n in zip(PARTS, (prepared.n_train, prepared.n_test), strict=True):
         for field in FIELDS:
@@ -81,6 +105,8 @@ def load(name: str) -> Dataset:
         labels = arrays[f"{part}_labels"]
         if labels.min() < 0 or labels.max() >= len(info.classes):
             raise _damaged(prepared.name, f"{part}_labels.npy holds a label that is no class")
+    if prepared.own is not None:
+        arrays |= _own_arrays(prepared)
     return Dataset(
         name=prepared.identity,
         classes=info.classes,
@@ -118,7 +144,8 @@ def verify(name: str) -> Prepared:
         keys = part.keys()
         if keys != sorted(keys):
             raise _damaged(prepared.name, "its images are not in canonical order")
-    found = fingerprint(dataset.classes, dataset.shape, dataset.train, dataset.test)
+    extra = extra_content(dataset.train_truth, dataset.train_validation)
+    found = fingerprint(dataset.classes, dataset.shape, dataset.train, dataset.test, extra)
     if found != prepared.fingerprint:
         raise _damaged(
             prepared.name, f"its fingerprint is {found[:N_DIGITS]}…, not {prepared.fingerprint[:N_DIGITS]}…"
@@ -132,7 +159,38 @@ def listing() -> list[dict[str, Any]]:
     Counts are those of the canonical set if it is not prepared; `bytes` is the size on disk; `problem`
     says what is wrong with a damaged one.
     """
-    return [_row(entry) for entry in DATASETS]
+    rows = [_row(entry) for entry in DATASETS]
+    return rows + [row for name in _own_names() if (row := _damaged_row(name)) is not None]
+
+
+def _damaged_row(name: str) -> dict[str, Any] | None:
+    """A row for own images that are damaged, of which nothing is known but the problem."""
+    try:
+        read_meta(name)
+    except DataError as error:
+        info = DatasetInfo((), {}, (0, 0, 0), (0, 0), "", {})
+        return {**_row(own_entry(name, info)), "own": True, "problem": str(error)}
+    return None
+
+
+def prepared(name: str) -> tuple[Prepared, Path]:
+    """The metadata of a prepared data set, and its folder.  Raises UnknownName or DataError."""
+    found = metadata_of(name)
+    return found, folder_of(found.name)
+
+
+def remove(name: str) -> None:
+    """Delete what is prepared as `name`.  Raises UnknownName or DataError."""
+    import shutil
+
+    found, folder = prepared(name)
+    try:
+        # Out of sight at once; a link is not followed.
+        with tempfile.TemporaryDirectory(prefix=f".{found.name}-", dir=folder.parent) as work:
+            folder.rename(Path(work, "old"))
+            shutil.rmtree(Path(work, "old"))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be removed: {error.strerror or error}.") from None
 
 
 def _row(entry: Entry[DatasetInfo]) -> dict[str, Any]:
@@ -155,6 +213,7 @@ def _row(entry: Entry[DatasetInfo]) -> dict[str, Any]:
         "shape": entry.metadata.shape,
         "classes": entry.metadata.classes,
         "embedded": entry.metadata.embedded,
+        "own": prepared is not None and prepared.own is not None,
         "bytes": sum(file.stat().st_size for file in folder.iterdir()) if prepared else 0,
         "source": prepared.source if prepared else None,
         "path": str(folder),
@@ -164,7 +223,8 @@ def _row(entry: Entry[DatasetInfo]) -> dict[str, Any]:
 
 def metadata_of(name: str) -> Prepared:
     """The metadata of what is prepared, which is what `name` asks for; what is embedded is prepared now."""
-    stem, at, wanted = name.partition("@")
+    asked = DatasetName.read(name)
+    stem = asked.stem
     entry = DATASETS[stem]
     prepared = read_meta(stem)
     if prepared is None and entry.metadata.embedded:
@@ -174,7 +234,7 @@ def metadata_of(name: str) -> Prepared:
             f"The data set {stem} is not prepared. Run: noisybench data add {stem}"
             f" (or, without internet, noisybench data add {stem} --from PATH)"
         )
-    if at and wanted != prepared.fingerprint[:N_DIGITS]:
+    if asked.digits is not None and asked.digits != prepared.fingerprint[:N_DIGITS]:
         raise DataError(
             f"{name} is asked for, but the content prepared as {stem} is"
             f" {stem}@{prepared.fingerprint[:N_DIGITS]}. Prepare the other with: noisybench data add {stem}"
@@ -188,14 +248,17 @@ def read_meta(name: str) -> Prepared | None:
         meta = json.loads((folder_of(name) / META).read_bytes())
         if meta.pop("format") != FORMAT:
             raise _damaged(name, "another version of noisybench prepared it")
-        return Prepared(**meta)
+        prepared = Prepared(**meta)
+        if prepared.own is not None:
+            _ = prepared.info, prepared.own["has_truth"]
+        return prepared
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(name, f"{META} cannot be read: {error}") from None
 
 
-def _load_array(name: str, file: str, shape: tuple[int, ...], dtype: str) -> "NDArray[Any]":
+def _load_array(name: str, file: str, shape: tuple[int, ...], dtype: str | None) -> "NDArray[Any]":
     import numpy as np
 
     try:
@@ -203,7 +266,7 @@ def _load_array(name: str, file: str, shape: tuple[int, ...], dtype: str) -> "ND
         mapped = np.load(folder_of(name) / f"{file}.npy", mmap_mode="c", allow_pickle=False)
     except Exception as error:  # NumPy's reader raises errors of any kind on damaged data
         raise _damaged(name, f"{file}.npy cannot be read: {error}") from None
-    if mapped.shape != shape or mapped.dtype != dtype:
+    if mapped.shape != shape or (mapped.dtype.kind != "S" if dtype is None else mapped.dtype != dtype):
         raise _damaged(name, f"{file}.npy has the wrong shape or type")
     return np.asarray(mapped)
 
@@ -223,12 +286,104 @@ def _prepare(entry: Entry[DatasetInfo], source: Path | None, replace: bool) -> P
         n_test=len(test.labels),
         source=_source_in_words(entry, source),
     )
-    try:
-        with replacing_folder(folder_of(entry.name), replace) as folder:
-            _write(folder, prepared, train.in_canonical_order(), test.in_canonical_order())
-    except OSError as error:
-        raise DataError(f"{folder_of(entry.name)} cannot be written: {error.strerror or error}.") from None
+    with _written(entry.name, replace) as folder:
+        _write(folder, prepared, train.in_canonical_order(), test.in_canonical_order())
     return prepared
+
+
+@contextmanager
+def _written(name: str, replace: bool) -> Iterator[Path]:
+    """`replacing_folder` of a data set; a failure names the setting that chooses another place."""
+    try:
+        with replacing_folder(folder_of(name), replace) as folder:
+            yield folder
+    except OSError as error:
+        raise DataError(
+            f"{folder_of(name)} cannot be written: {error.strerror or error}. The environment variable"
+            " NOISYBENCH_HOME names the folder of prepared data."
+        ) from None
+
+
+def add_own(
+    name: str, source: Path, options: "OwnOptions", progress: "Progress" = lambda done, total: None
+) -> tuple[Prepared, tuple[str, ...]]:
+    """Prepare the user's own images at `source` as the data set `name`; also returns notes for the user.
+
+    Replaces what was prepared before.  Raises InvalidValue for a name that cannot be one, or DataError with
+    all problems of the images; what was prepared before is then untouched.
+    """
+    from noisybench.datasets import own
+
+    own.check_name(name)
+    if DATASETS.is_registered(name):
+        raise InvalidValue(f"'{name}' is a built-in data set: choose another name for your own images.")
+    with _written(name, replace=True) as folder:
+        contents = own.prepare(folder, source, options, progress)
+        prepared = Prepared(
+            name=name,
+            fingerprint=contents.fingerprint,
+            n_train=contents.n_train,
+            n_test=contents.n_test,
+            source=str(source.resolve()),
+            own={
+                "classes": contents.classes,
+                "shape": contents.shape,
+                "protocol": own.protocol_for(contents.shape, contents.n_train),
+                "n_validation": contents.n_validation,
+                "has_truth": contents.has_truth,
+            },
+        )
+        _write_meta(folder, prepared)
+    return prepared, contents.notes
+
+
+def _own_images(source: Path | None) -> None:
+    """Own images, prepared by `noisybench data add NAME --from PATH`."""
+
+
+def _own_entries() -> dict[str, Entry[DatasetInfo]]:
+    """The entries of the user's own data sets, as they are prepared now; damaged ones are left out."""
+    entries = {}
+    for name in _own_names():
+        try:
+            prepared = read_meta(name)
+            if prepared is not None and prepared.own is not None:
+                entries[name] = own_entry(name, prepared.info)
+        except DataError:
+            continue
+    return entries
+
+
+def own_entry(name: str, info: DatasetInfo) -> Entry[DatasetInfo]:
+    """The entry of own images in the registry."""
+    return replace(DATASETS.entry(name, _own_images, vars(info)), help=f"Own images, {by(info.shape)}.")
+
+
+def _own_names() -> list[str]:
+    """The folders of the data home that are no built-in data set's."""
+    try:
+        names = sorted(path.name for path in (data_home() / "datasets").iterdir() if path.is_dir())
+    except OSError:
+        return []
+    return [name for name in names if not name.startswith(".") and not DATASETS.is_registered(name)]
+
+
+def _own_arrays(prepared: Prepared) -> "dict[str, NDArray[Any]]":
+    """What only own images have: true labels, the validation part, paths."""
+    assert prepared.own is not None
+    n, name = prepared.n_train, prepared.name
+    arrays = {"train_paths": _load_array(name, "train_paths", (n,), None)}
+    if prepared.own["has_truth"]:
+        truth = _load_array(name, "train_truth", (n,), "int64")
+        if truth.min() < -2 or truth.max() >= len(prepared.own["classes"]):
+            raise _damaged(name, "train_truth.npy holds a label that is no class")
+        arrays["train_truth"] = truth
+    if prepared.own["n_validation"]:
+        arrays["train_validation"] = _load_array(name, "train_validation", (n,), "bool")
+    return arrays
+
+
+DATASETS.also(_own_entries)
 
 
 def _source_in_words(entry: Entry[DatasetInfo], source: Path | None) -> str:
@@ -243,7 +398,18 @@ def _write(folder: Path, prepared: Prepared, train: Part, test: Part) -> None:
     for name, part in zip(PARTS, (train, test), strict=True):
         for field in FIELDS:
             np.save(folder / f"{name}_{field}.npy", getattr(part, field), allow_pickle=False)
-    (folder / META).write_text(json.dumps({"format": FORMAT, **asdict(prepared)}, indent=2) + "\n")
+    _write_meta(folder, prepared)
+
+
+def _write_meta(folder: Path, prepared: Prepared) -> None:
+    (folder / META).write_text(json.dumps({"format": FORMAT, **_described(prepared)}, indent=2) + "\n")
+
+
+def _described(prepared: Prepared) -> dict[str, Any]:
+    described = asdict(prepared)
+    if prepared.own is None:
+        del described["own"]
+    return described
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from noisybench.datasets.dataset import Shape
 
@@ -64,7 +64,7 @@ def decode(path: str, shape: Shape) -> tuple[NDArray[np.uint8], tuple[str, ...]]
             return np.asarray(_fitted(image, shape)).reshape(shape), tuple(remarks)
     except Unreadable:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise Unreadable("is not an image") from None
     except PermissionError:
         raise Unreadable("cannot be read: permission denied") from None

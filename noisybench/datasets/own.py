@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noisybench.datasets.dataset import UNKNOWN, WRONG, Shape, by
+from noisybench.datasets.dataset import UNKNOWN, WRONG, Shape, by, extra_content
 from noisybench.datasets.images import Decoded, decode_into, ignore_interrupts, measured
 from noisybench.datasets.scan import (
     TEST,
     TRAIN,
     VALIDATION,
-    Columns,
     Found,
     Image,
+    OwnOptions,
     Problem,
     natural,
     printable,
@@ -49,28 +49,6 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class OwnOptions:
-    """How a user's images are prepared.
-
-    image_size: height and width; None: from the median.  colour: None: as the images are.  test: a folder or
-    table of the test part.  test_share, seed: of the test part that is split off where there is none.
-    """
-
-    layout: str = "auto"
-    columns: Columns = Columns()
-    root: Path | None = None
-    test: Path | None = None
-    test_share: float = 0.2
-    seed: int = 0
-    image_size: int | None = None
-    colour: bool | None = None
-    skip_errors: bool = False
-    keep_duplicates: bool = False
-    problems_file: Path | None = None
-    workers: int = 2
-
-
-@dataclass(frozen=True)
 class Contents:
     """What was prepared, but for the pixels: classes, shape, fingerprint, sizes, notes for the user."""
 
@@ -80,6 +58,7 @@ class Contents:
     n_train: int
     n_test: int
     n_validation: int
+    has_truth: bool
     notes: tuple[str, ...]
 
 
@@ -164,7 +143,8 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
             f"{source} gives {len(classes)} classes, {len(parts['train'])} training and {len(parts['test'])}"
             " test images; at least 2 classes, 2 training images and 1 test image are needed."
         )
-    is_known = any(images[row].clean is not None or images[row].wrong for row in parts["train"])
+    truth = validation = None
+    has_truth = any(images[row].clean is not None or images[row].wrong for row in parts["train"])
     n_validation = sum(images[row].part == VALIDATION for row in parts["train"])
     digest = hashlib.sha256(json.dumps({"classes": classes, "shape": shape}, sort_keys=True).encode())
     for name, rows in parts.items():
@@ -172,13 +152,14 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
         described.sort(key=lambda row: row.key)
         digest.update(len(described).to_bytes(8, "big"))
         digest.update(b"".join(row.content for row in described))
-        if name == "train" and (is_known or n_validation):
-            digest.update(b"".join(row.extra for row in described))
         _write_part(folder, name, described, images, pixels, shape, source)
-        if name == "train" and is_known:
-            np.save(folder / "train_truth.npy", np.array([row.truth for row in described], np.int64))
+        if name == "train" and has_truth:
+            truth = np.array([row.truth for row in described], np.int64)
+            np.save(folder / "train_truth.npy", truth)
         if name == "train" and n_validation:
-            np.save(folder / "train_validation.npy", np.array([row.validates for row in described]))
+            validation = np.array([row.validates for row in described])
+            np.save(folder / "train_validation.npy", validation)
+    digest.update(extra_content(truth, validation))
     pixels.unlink()
     return Contents(
         classes,
@@ -187,6 +168,7 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
         len(parts["train"]),
         len(parts["test"]),
         n_validation,
+        has_truth,
         tuple(notes),
     )
 
@@ -214,12 +196,9 @@ class _Row:
         return self.digest + self.label.to_bytes(2, "big")
 
     @property
-    def extra(self) -> bytes:
-        return (self.truth + 2).to_bytes(3, "big") + bytes([self.validates])
-
-    @property
-    def key(self) -> tuple[bytes, bytes, int]:
-        return self.content, self.extra, self.source
+    def key(self) -> tuple[bytes, int, bool, int]:
+        """The canonical order: by content, then by what copies of one image may differ in."""
+        return self.content, self.truth, self.validates, self.source
 
 
 def _found(source: Path, options: OwnOptions) -> Found:

@@ -76,6 +76,28 @@ class Columns:
     split: str = "split"
 
 
+@dataclass(frozen=True)
+class OwnOptions:
+    """How a user's images are prepared.
+
+    image_size: height and width; None: from the median.  colour: None: as the images are.  test: a folder or
+    table of the test part.  test_share, seed: of the test part that is split off where there is none.
+    """
+
+    layout: str = "auto"
+    columns: Columns = Columns()
+    root: Path | None = None
+    test: Path | None = None
+    test_share: float = 0.2
+    seed: int = 0
+    image_size: int | None = None
+    colour: bool | None = None
+    skip_errors: bool = False
+    keep_duplicates: bool = False
+    problems_file: Path | None = None
+    workers: int = 2
+
+
 def printable(text: str) -> str:
     """`text` without what a terminal would obey."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
@@ -281,9 +303,9 @@ def _food_101n(source: Path) -> Found:
                 verified[key.strip()] = right.strip() == "1"
     found = Found(classes=tuple(_lines(source / "meta" / "classes.txt")[1:]))
     for key in _lines(source / "meta" / "imagelist.tsv")[1:]:
-        label, right = key.partition("/")[0], verified.get(key)
-        clean = label if right else None
-        found.images.append(Image(str(source / "images" / key), TRAIN, label, clean, wrong=right is False))
+        label, is_right = key.partition("/")[0], verified.get(key)
+        clean = label if is_right else None
+        found.images.append(Image(str(source / "images" / key), TRAIN, label, clean, is_right is False))
     return found
 
 

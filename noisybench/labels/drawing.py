@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from noisybench import datasets
 from noisybench.config import Config
+from noisybench.datasets.dataset import DatasetName
 from noisybench.labels.open_set import NO_CLASS, OpenSetImages, choose
 from noisybench.registry import DATASETS, NOISES, Bound
 from noisybench.seeding import generator, uniform_numbers
@@ -92,7 +93,7 @@ def as_prepared(config: Config) -> Config:
 
 def transition_of(config: Config) -> Matrix:
     """The transition matrix (classes, classes) of the noise that `config` asks for."""
-    info = DATASETS[config.dataset.partition("@")[0]].metadata
+    info = DATASETS[DatasetName.read(config.dataset).stem].metadata
     return transition_matrix(config.noise, config.rate, info.classes, info.flips)
 
 

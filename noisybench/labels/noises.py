@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
+from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import DataError, InvalidValue, UnknownName
 from noisybench.options import Option
 from noisybench.registry import DATASETS, NOISES
@@ -129,7 +130,7 @@ def class_dependent(
 
 def read_source(text: str) -> str:
     """The name of a data set, as it is.  Raises UnknownName."""
-    DATASETS[text.partition("@")[0]]
+    DATASETS[DatasetName.read(text).stem]
     return text
 
 

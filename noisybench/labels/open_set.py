@@ -53,7 +53,9 @@ class OpenSetImages:
         places = np.flatnonzero(self.origin != OWN)
         images = np.array(dataset.train_images)
         images[places] = fitted(self._source().train_images[self.origin[places]], dataset.shape)
-        return replace(dataset, train_images=images, train_labels=self.true(dataset.train_labels))
+        truth = None if dataset.train_truth is None else self.true(dataset.train_truth)
+        labels = self.true(dataset.train_labels)
+        return replace(dataset, train_images=images, train_labels=labels, train_truth=truth)
 
     def _source(self) -> Dataset:
         source = datasets.load(self.source)
