@@ -213,3 +213,13 @@ def test_a_tree_that_is_not_what_it_claims_is_refused(tmp_path: Path) -> None:
         lambda root: (root / "train" / "cat" / "x.png").write_bytes(jpeg.getvalue()),
         "x.png is not a PNG",
     )
+
+
+def test_all_images_of_a_tree_that_cannot_be_used_are_listed_at_once(tmp_path: Path) -> None:
+    source = write_tree(tmp_path / "source", colour(10, 0), colour(10, 1))
+    names = [f"{number}.png" for number in range(3)]
+    for name in names:
+        (source / "train" / "cat" / name).write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        datasets.add("cifar10", source)
+    assert all(name in str(caught.value) for name in names)

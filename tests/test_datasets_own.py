@@ -132,7 +132,7 @@ def plant(root: Path) -> dict[str, str]:
     put("train/10/copy.png", good, "same pixels")
     put("train/1/leak.png", (root / "test" / "1" / "0.png").read_bytes(), "same pixels")
     (cat / "gone.png").symlink_to(root / "nowhere")
-    planted[str(cat / "gone.png")] = "no such file"
+    planted[str(cat / "gone.png")] = "missing"
     return planted
 
 
@@ -298,3 +298,18 @@ def test_many_images_are_read_by_several_processes_alike(tmp_path: Path) -> None
         picture(number, (8, 8)).save(folder / f"{number}.png")
     one, two = add(tmp_path / "own", workers=1), add(tmp_path / "own", workers=2)
     assert one.fingerprint == two.fingerprint
+
+
+def test_without_a_home_folder_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOISYBENCH_HOME", "~no-such-user/data")
+    with pytest.raises(DataError, match="NOISYBENCH_HOME"):
+        datasets.data_home()
+
+
+def test_without_a_temporary_folder_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+    with pytest.raises(DataError, match="TMPDIR"):
+        datasets.add("cifar10")

@@ -80,7 +80,17 @@ def data_home() -> Path:
     """The folder of all prepared data: $NOISYBENCH_HOME, or the user's data folder."""
     import platformdirs
 
-    return Path(os.environ.get("NOISYBENCH_HOME") or platformdirs.user_data_dir("noisybench")).expanduser()
+    try:
+        given = os.environ.get("NOISYBENCH_HOME") or platformdirs.user_data_dir("noisybench")
+        home = Path(given).expanduser()
+    except (RuntimeError, KeyError):  # neither HOME nor the list of users says where it is
+        home = Path("~")
+    if str(home).startswith("~"):
+        raise DataError(
+            "The folder of prepared data is unknown, as there is no home folder. Set the environment variable"
+            " NOISYBENCH_HOME to a folder."
+        )
+    return home
 
 
 def folder_of(name: str) -> Path:
@@ -363,7 +373,7 @@ def _own_names() -> list[str]:
     """The folders of the data home that are no built-in data set's."""
     try:
         names = sorted(path.name for path in (data_home() / "datasets").iterdir() if path.is_dir())
-    except OSError:
+    except (OSError, DataError):  # what needs the data home says what is wrong with it
         return []
     return [name for name in names if not name.startswith(".") and not DATASETS.is_registered(name)]
 

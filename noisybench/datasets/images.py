@@ -48,7 +48,7 @@ def decode(path: str, shape: Shape) -> tuple[NDArray[np.uint8], tuple[str, ...]]
     Resize and CenterCrop do.  Raises Unreadable.
     """
     if not os.path.exists(path):
-        raise Unreadable("there is no such file")
+        raise Unreadable("is missing, or a link to a file that is missing")
     if not os.path.isfile(path):
         raise Unreadable("is not a regular file")
     if os.path.getsize(path) == 0:
@@ -66,6 +66,8 @@ def decode(path: str, shape: Shape) -> tuple[NDArray[np.uint8], tuple[str, ...]]
         raise
     except UnidentifiedImageError:
         raise Unreadable("is not an image") from None
+    except Image.DecompressionBombError:
+        raise Unreadable(f"has more than {MAX_PIXELS:,} pixels: a decompression bomb?") from None
     except PermissionError:
         raise Unreadable("cannot be read: permission denied") from None
     except Exception as error:  # Pillow's decoders raise errors of any kind on damaged data

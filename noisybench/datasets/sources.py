@@ -1,5 +1,6 @@
 """Where a data set comes from: the user's files in one of several layouts, or torchvision's download."""
 
+import errno
 import gzip
 import tempfile
 import zlib
@@ -34,7 +35,7 @@ def read(source: Path | None, torchvision_class: str, *layouts: Layout) -> Parts
     expected = "".join(f"\n  - {layout.expects}" for layout in layouts)
     if source is None:
         # What is downloaded is read from the original files, as the user's own would be.
-        with tempfile.TemporaryDirectory(prefix="noisybench-") as folder:
+        with _temporary_folder() as folder:
             _download(torchvision_class, folder, expected)
             return read(Path(folder), torchvision_class, *layouts)
     if not source.exists():
@@ -46,6 +47,16 @@ def read(source: Path | None, torchvision_class: str, *layouts: Layout) -> Parts
     raise DataError(f"{source} holds nothing that is known here. It must be one of:{expected}")
 
 
+def _temporary_folder() -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory(prefix="noisybench-")
+    except OSError as error:
+        raise DataError(
+            f"There is no temporary folder to download to ({error.strerror or error}). Set the environment"
+            " variable TMPDIR to a folder with space."
+        ) from None
+
+
 def _download(torchvision_class: str, folder: str, expected: str) -> None:
     """Let torchvision download into `folder`; it verifies the checksums."""
     import torchvision
@@ -53,6 +64,11 @@ def _download(torchvision_class: str, folder: str, expected: str) -> None:
     try:
         getattr(torchvision.datasets, torchvision_class)(folder, download=True)
     except (OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise DataError(
+                f"The temporary folder {tempfile.gettempdir()} is full. Set the environment variable TMPDIR"
+                " to a folder with space."
+            ) from None
         reason = str(error).strip().splitlines()[-1]
         raise DataError(
             f"torchvision could not download {torchvision_class} ({reason})."

@@ -12,6 +12,7 @@ from noisybench.datasets.dataset import Part, Shape, checked_part
 from noisybench.datasets.sources import Parts
 from noisybench.errors import DataError
 
+SHOWN = 40  # problems in a message
 MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour, by the number of channels
 
 
@@ -40,9 +41,17 @@ class ImageTree:
         for folder, found in zip(folders, files, strict=True):
             if not found:
                 raise DataError(f"{folder} holds no .png file.")
-        images = np.stack([self._image(path) for found in files for path in found])
+        images, problems = [], []
+        for path in (path for found in files for path in found):
+            try:
+                images.append(self._image(path))
+            except DataError as error:
+                problems.append(str(error))
+        if problems:
+            more = f"\n… and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+            raise DataError("\n".join(problems[:SHOWN]) + more)
         labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(found) for found in files])
-        return checked_part(str(place), images, labels, self.classes, self.shape)
+        return checked_part(str(place), np.stack(images), labels, self.classes, self.shape)
 
     def _class_folders(self, place: Path) -> list[Path]:
         """The folder of each class, in the order of the classes."""

@@ -62,7 +62,11 @@ class Mask:
     def fit(self, dataset: Dataset, sha256: str) -> None:
         """Raise DataError unless the mask was made for this data set and noisy labels of this hash."""
         if self.fingerprint != dataset.fingerprint or len(self.keep) != len(dataset.train_labels):
-            raise DataError(f"The mask was made for {self.dataset}, and does not fit {dataset.name}.")
+            raise DataError(
+                f"The mask was made for {self.dataset} with other content (fingerprint"
+                f" {self.fingerprint[:12]}, {len(self.keep):,} images) than {dataset.name} has here"
+                f" (fingerprint {dataset.fingerprint[:12]}, {len(dataset.train_labels):,} images)."
+            )
         if self.labels_sha256 != sha256:
             raise DataError(
                 f"These are not the labels that the mask judges, which are those of run {self.run}"
