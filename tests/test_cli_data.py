@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import as_json, succeed
 from PIL import Image
 from typer.testing import CliRunner
 
 from noisybench.cli import data
-from noisybench.errors import DataError, UnknownName
+from noisybench.errors import DataError, InvalidValue, UnknownName
 from noisybench.registry import DATASETS
 
 
@@ -95,3 +96,37 @@ def test_a_wrong_name_or_path_is_refused(tmp_path: Path) -> None:
 def test_every_option_has_help(command: str) -> None:
     text = output_of(command, "--help")
     assert "--json" in text or "torchvision's root" in text
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Two classes of small images, eight of each, flat."""
+    rng = np.random.default_rng(0)
+    for number in range(16):
+        folder = tmp_path / "own" / ("dark", "light")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 100, (8, 8), np.uint8) + 150 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "own"
+
+
+@pytest.mark.usefixtures("database")
+def test_own_images_are_added_trained_reported_and_removed(own: Path) -> None:
+    added = output_of("add", "mine", "--from", str(own))
+    assert "2 classes, 12 training images, and 4 test images of 8×8×1" in added
+    assert "own images" in output_of("list")
+    row = next(row for row in json.loads(output_of("list", "--json")) if row["name"] == "mine")
+    assert row["own"] and row["identity"] in added
+    assert row["identity"] in output_of("verify", "mine")
+    run = as_json("train", "--dataset", "mine", "--epochs", 2, "--batch-size", 4, "--quiet")
+    stored = as_json("runs", "show", run["run"])
+    assert row["identity"] in json.dumps(stored)
+    assert as_json("evaluate", run["run"])
+    assert "is removed" in output_of("remove", "mine", "--yes")
+    assert row["identity"] in succeed("report")
+    assert succeed("runs", "list", "--json")
+
+
+def test_options_for_own_images_are_refused_for_built_in_sets(tree: Path) -> None:
+    with pytest.raises(InvalidValue, match="omit --image-size"):
+        output_of("add", "cifar10", "--from", str(tree), "--image-size", "16")
