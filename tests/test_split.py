@@ -76,7 +76,7 @@ def test_a_mask_survives_its_file(tmp_path: Path) -> None:
     digits = datasets.load("digits")
     read.fit(digits, labels_sha256(digits.train_labels))
     assert mask(keep=~mask().keep).digest != mask().digest
-    with pytest.raises(DataError, match="does not fit"):
+    with pytest.raises(DataError, match="made for digits with other content"):
         mask(fingerprint="other").fit(digits, mask().labels_sha256)
     with pytest.raises(DataError, match="run abc"):
         read.fit(digits, labels_sha256(digits.train_labels[::-1]))
