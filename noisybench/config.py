@@ -8,19 +8,34 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, get_type_hints
 
 from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue, UnknownName
+from noisybench.methods import Method, method_of
 from noisybench.options import Option, OptionSpec
-from noisybench.registry import DATASETS, LOSSES, MODELS, NOISES, REGISTRIES, DatasetInfo, hyper_parameters
+from noisybench.registry import (
+    DATASETS,
+    METHODS,
+    MODELS,
+    NOISES,
+    REGISTRIES,
+    Bound,
+    DatasetInfo,
+    Origin,
+    hyper_parameters,
+    reserve,
+)
 
-IDENTITY_VERSION = 1
+IDENTITY_VERSION = 2
 
 # Of these, a data set's protocol gives the number of epochs it was written for; a run of another
 # length without its own values scales them, so that a short run is a short form of the protocol.
 SCALED_WITH_EPOCHS = ("milestones", "prune_from", "prune_every")
+
+# The fields that name an entry of a registry with hyper-parameters.
+NAMED = ("noise", "loss", "model")
 
 PROTOCOL = "default: the protocol of the loss, if it has one, else of the data set"
 PROTOCOL_SCALED = f"{PROTOCOL}, that one scaled to --epochs"
@@ -42,6 +57,9 @@ class Config:
     ] = "independent"
     labels: Annotated[str, Option("hash of a file of noisy labels, if one was given", cli=False)] = ""
     keep: Annotated[str, Option("hash of a mask of samples to train on, if one was given", cli=False)] = ""
+    code: Annotated[
+        str, Option("files of the user that define what the run names, with hashes", cli=False)
+    ] = ""
     loss: Annotated[str, Option("loss", kind="loss")] = "cce"
     seed: Annotated[
         int, Option("seed of noise, split, initial weights and order", minimum=0, maximum=2**32 - 1)
@@ -93,13 +111,14 @@ class Config:
         values = {key: declared_fields()[key].read(key, value) for key, value in given.items()}
         dataset = values.get("dataset", cls.dataset)
         info = DATASETS[DatasetName.read(dataset).stem].metadata
-        own = LOSSES.bind(values.get("loss", cls.loss)).entry.metadata.protocol
+        own = method_of(METHODS.bind(values.get("loss", cls.loss), files=True)).protocol
         values = _with_protocol({**own, **values}, info.protocol)
         for f in fields(cls):
             if f.default is not MISSING:
                 values.setdefault(f.name, f.default)
         values |= _canonical_names(values, shorthand)
-        _check_open_set(values)
+        values["code"] = _code_of(values)
+        _check_transition(values)
         _check_features(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):
             raise InvalidValue(f"milestones is {values['milestones']}, but must be increasing epochs.")
@@ -109,15 +128,50 @@ class Config:
     def identity(self) -> str:
         """A versioned hash of what changes the run's expected result: 16 hexadecimal digits.
 
-        A field at its default is left out, so that a field added later leaves old identities alone.
+        A field or a hyper-parameter at its default is left out, so that one added later leaves old
+        identities alone.
         """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values |= {name: self.bound(name).short for name in NAMED}
         changed = {
-            f.name: getattr(self, f.name)
+            f.name: values[f.name]
             for f in fields(self)
-            if f.default is MISSING or getattr(self, f.name) != f.default
+            if f.default is MISSING or values[f.name] != f.default
         }
         text = json.dumps({"version": IDENTITY_VERSION, **changed}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def method(self) -> Method:
+        """The method that the run trains by."""
+        return method_of(self.bound("loss"))
+
+    def bound(self, name: str) -> Bound[Any]:
+        """What one of the fields "loss", "noise" and "model" names."""
+        return REGISTRIES[declared_fields()[name].option.kind].bind(getattr(self, name))
+
+    def prunes_after(self, epoch: int) -> bool:
+        """Whether samples are chosen anew once `epoch` epochs are done, and more are to come."""
+        if self.prune_from is None or self.prune_every is None:
+            return False
+        since = epoch - self.prune_from
+        return since >= 0 and since % self.prune_every == 0 and epoch < self.epochs
+
+    def __getstate__(self) -> tuple[dict[str, Any], list[tuple[str, Origin, str]]]:
+        """The fields, and the files of the user that define what they name: they are known to the process
+        that receives them."""
+        origins = []
+        for name in NAMED:
+            entry = self.bound(name).entry
+            if entry.origin is not None and entry.origin.digest:
+                origins.append((entry.kind, entry.origin, entry.name.rpartition(":")[2]))
+        return {f.name: getattr(self, f.name) for f in fields(self)}, origins
+
+    def __setstate__(self, state: tuple[dict[str, Any], list[tuple[str, Origin, str]]]) -> None:
+        values, origins = state
+        for kind, origin, attribute in origins:
+            REGISTRIES[kind].from_source(origin, attribute)
+        self.__dict__.update(values)
 
     def row(self) -> dict[str, Any]:
         """The fields as plain values for a table: the milestones as text."""
@@ -131,8 +185,8 @@ class Config:
 
 def first_stage(config: Config) -> Config | None:
     """The run whose network estimates what the loss of `config` needs, if it needs such a run."""
-    stage = LOSSES.bind(config.loss).entry.metadata.first_stage
-    return replace(config, loss=stage) if stage else None
+    stage = config.method.first_stage
+    return replace(config, loss=str(METHODS.bind(stage))) if stage else None
 
 
 @cache
@@ -140,6 +194,9 @@ def declared_fields() -> dict[str, OptionSpec]:
     """The declaration of each field of Config, in order."""
     hints = get_type_hints(Config, include_extras=True)
     return {f.name: OptionSpec.of(hints[f.name]) for f in fields(Config)}
+
+
+reserve(set(Config.__dataclass_fields__))
 
 
 def _with_protocol(values: dict[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,29 +224,36 @@ def _without_idle(values: dict[str, Any], info: DatasetInfo) -> dict[str, Any]:
         idle["validation"] = Config.validation
     if values["optimiser"] != "sgd":
         idle["momentum"] = Config.momentum
-    if not LOSSES.bind(values["loss"]).entry.metadata.scheduled:
+    if not method_of(METHODS.bind(values["loss"])).has_schedule:
         idle |= {"prune_from": None, "prune_every": None}
     return {**values, **idle}
 
 
-def _check_open_set(values: Mapping[str, Any]) -> None:
-    """Raise InvalidValue for a loss that needs the true transition matrix where there is none."""
-    noise, loss = NOISES.bind(values["noise"]).entry, LOSSES.bind(values["loss"]).entry
-    if noise.metadata.open_set and "transition" in loss.context and not loss.metadata.first_stage:
+def _code_of(values: Mapping[str, Any]) -> str:
+    """The files of the user that define what the values name: their names and the starts of their hashes."""
+    kinds = ((name, REGISTRIES[declared_fields()[name].option.kind]) for name in NAMED)
+    origins = {registry.bind(values[name]).entry.origin for name, registry in kinds}
+    files = sorted((origin.name, origin.digest[:16]) for origin in origins if origin and origin.digest)
+    return " ".join(f"{name}:{digest}" for name, digest in files)
+
+
+def _check_transition(values: Mapping[str, Any]) -> None:
+    """Raise InvalidValue for a method that needs the true transition matrix where there is none."""
+    noise, loss = NOISES.bind(values["noise"]).entry, METHODS.bind(values["loss"])
+    if noise.metadata.open_set and method_of(loss).needs_transition:
+        able = [entry.name for entry in METHODS if getattr(entry.definition, "first_stage", "")]
         raise InvalidValue(
-            f"loss is {loss.name}, but the open-set images of {noise.name} noise belong to no class, so that"
-            " there is no true transition matrix. Take forward-that, which estimates one."
+            f"loss is {loss}, which needs the true transition matrix, and {noise.name} noise has none."
+            f" Take one that estimates it: {', '.join(able)}."
         )
 
 
 def _check_features(values: Mapping[str, Any]) -> None:
     """Raise InvalidValue for a method that works on features with a model that has no layer of them."""
-    model, loss = MODELS.bind(values["model"]).entry, LOSSES.bind(values["loss"]).entry
-    if loss.metadata.needs_features and not model.metadata.features:
+    model, loss = MODELS.bind(values["model"]).entry, METHODS.bind(values["loss"])
+    if method_of(loss).needs_features and not model.metadata.features:
         able = ", ".join(entry.name for entry in MODELS if entry.metadata.features)
-        raise InvalidValue(
-            f"model is {model.name}, but {loss.name} needs a layer of features, as in: {able}."
-        )
+        raise InvalidValue(f"model is {model.name}, but {loss} needs a layer of features, as in: {able}.")
 
 
 def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> dict[str, str]:
@@ -203,10 +267,10 @@ def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> di
         if name == "dataset":
             written = DatasetName.read(values[name])
             stem, suffix = written.stem, written.digits
-        entry = registry.bind(stem).entry
+        entry = registry.bind(stem, files=True).entry
         own = {key: value for key, value in shorthand.items() if key in entry.parameters}
         used |= set(own)
-        canonical[name] = str(DatasetName(str(registry.bind(stem, own)), suffix or None))
+        canonical[name] = str(DatasetName(str(registry.bind(stem, own, files=True)), suffix or None))
     for key in shorthand.keys() - used:
         owners = hyper_parameters().get(key)
         if owners is None:

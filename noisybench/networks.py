@@ -136,6 +136,10 @@ class TwoHeads(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)  # type: ignore[no-any-return]
 
+    def embed(self, x: Tensor) -> Tensor:
+        """The features of the network, (n, units)."""
+        return self.network.embed(x)
+
     def both(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The features (n, units), and the logits (n, classes) of the first and of the second output."""
         features = self.network.embed(x)

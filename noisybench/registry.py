@@ -263,12 +263,9 @@ class Registry(Generic[M]):
         if self.is_registered(name):
             return self._entries[name]
         entries = self._all()
-        if name in entries:
-            return entries[name]
-        path, _, attribute = name.rpartition(":")
-        if path.endswith(".py"):
-            return self._from_file(Path(path), attribute)
-        raise UnknownName(self.kind, name, entries)
+        if name not in entries:
+            raise UnknownName(self.kind, name, entries)
+        return entries[name]
 
     def _from_file(self, path: Path, attribute: str) -> Entry[M]:
         try:
@@ -296,15 +293,20 @@ class Registry(Generic[M]):
         self._entries[name] = self.entry(name, definition, {}, origin)
         return self._entries[name]
 
-    def bind(self, text: str, shorthand: Mapping[str, Any] | None = None) -> Bound[M]:
+    def bind(self, text: str, shorthand: Mapping[str, Any] | None = None, files: bool = False) -> Bound[M]:
         """Read ``name`` or ``name(parameter=value, ...)``; `shorthand` holds further values.
 
-        Raises UnknownName, InvalidValue, or DataError for a file that cannot be used.
+        files: whether ``path/to/file.py:name`` executes that file, as it may where the user wrote the text,
+        and must not where it comes from a store or a file of somebody else.  Raises UnknownName, InvalidValue,
+        or DataError for a file that cannot be used.
         """
         match = re.fullmatch(r"\s*((?:[^()]*\.py:)?[\w.-]+)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
         if match is None:
             raise InvalidValue(f"'{text}' is not a {self.kind}: write it as name or name(parameter=value).")
-        entry = self[match[1]]
+        path, _, attribute = match[1].rpartition(":")
+        # What was executed already, under its short name, is not looked for in the working directory.
+        from_file = files and path.endswith(".py") and match[1] not in self._loaded()
+        entry = self._from_file(Path(path), attribute) if from_file else self[match[1]]
         written = _arguments(text, match[2] or "")
         if twice := written.keys() & (shorthand or {}).keys():
             raise InvalidValue(f"{', '.join(sorted(twice))} is given twice: in '{text}' and by itself.")
@@ -412,11 +414,12 @@ def _arguments(text: str, inside: str) -> dict[str, Any]:
     return values
 
 
-LOSSES = Registry("loss", "noisybench.losses", LossInfo)
+METHODS = Registry("loss", "noisybench.methods", NoMetadata, "noisybench.methods")
+LOSSES = Registry("loss function", "noisybench.losses", LossInfo)
 NOISES = Registry("noise", "noisybench.labels.noises", NoiseInfo, "noisybench.noises")
 DATASETS = Registry("data set", "noisybench.datasets", DatasetInfo)
 MODELS = Registry("model", "noisybench.models", ModelInfo, "noisybench.models")
-REGISTRIES: dict[str, Registry[Any]] = {r.kind: r for r in (LOSSES, NOISES, DATASETS, MODELS)}
+REGISTRIES: dict[str, Registry[Any]] = {r.kind: r for r in (METHODS, NOISES, DATASETS, MODELS)}
 
 
 def hyper_parameters() -> dict[str, list[tuple[Registry[Any], Entry[Any]]]]:

@@ -7,14 +7,15 @@ import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
 from noisybench.cli.console import print_json, say, warn
-from noisybench.registry import LOSSES
+from noisybench.losses import K
+from noisybench.options import OptionSpec
 
-K = LOSSES["trunc-lq"].parameters["k"].option
+THRESHOLD = OptionSpec.of(K).option
 
 
 def prune(
     run: RunName,
-    k: Annotated[float, typer.Option("--k", min=0, max=1, help=f"{K.help}.")] = 0.5,
+    k: Annotated[float, typer.Option("--k", min=0, max=1, help=f"{THRESHOLD.help}.")] = 0.5,
     out_file: Annotated[
         Path, typer.Option("--out", help="Where to write the mask, an .npz file for `train --keep`.")
     ] = Path("mask.npz"),
@@ -35,14 +36,16 @@ def prune(
     import torch
 
     from noisybench.labels.masks import Mask
+    from noisybench.methods import Selection
+    from noisybench.methods.trunc_lq import confident
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_device
-    from noisybench.training.pruning import describe, kept
+    from noisybench.training.loop import describe
 
     checkpoint = Checkpoint.read(store.folder(row["id"]))
     dataset = checkpoint.dataset()
     logits = checkpoint.logits(dataset.train_images, dataset, choose_device(device)).cpu()
-    keep = kept(logits, checkpoint.given, k)
+    keep = confident(logits, checkpoint.given, k)
     mask = Mask(
         keep=keep.numpy(),
         source_index=dataset.train_index,
@@ -57,7 +60,7 @@ def prune(
     mask.write(out_file)
     wrong = checkpoint.given != torch.tensor(dataset.train_labels)
     trained = checkpoint.train
-    pruning = describe(keep[trained], wrong[trained], row["epochs"], checkpoint.epoch)
+    pruning = describe(Selection(keep[trained], checkpoint.epoch), wrong[trained], row["epochs"])
     if as_json:
         print_json(
             {

@@ -67,7 +67,16 @@ def train(
     for job in jobs:
         try:
             with progress(quiet=quiet) as display:
-                run(job.config, store, chosen, display, inputs, forced(job, store), precision)
+                run(
+                    job.config,
+                    store,
+                    chosen,
+                    display,
+                    inputs,
+                    forced(job, store),
+                    precision,
+                    job.for_estimate,
+                )
         except RunFailed:
             if as_json:
                 print_json(summary(store.attempts(job.config.identity)[0]))

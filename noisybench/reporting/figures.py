@@ -10,7 +10,7 @@ from itertools import chain, groupby
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from noisybench.registry import LOSSES, Registry
+from noisybench.registry import METHODS, Registry
 from noisybench.reporting.cells import number
 from noisybench.reporting.curves import Line, Setting, line, settings
 from noisybench.reporting.selection import stem
@@ -184,4 +184,4 @@ def _shade(loss: str) -> float:
 
 
 def _q(loss: str) -> float:
-    return float(LOSSES.bind(loss).arguments["q"])
+    return float(METHODS.bind(loss).arguments["q"])

@@ -133,8 +133,9 @@ class Store(Tables):
         with self.transaction():
             self.insert("transitions", {"run": run, "estimated_by": estimate.run, **matrices})
 
-    def complete(self, run: str, result: Result) -> None:
-        self._end(run, "completed", asdict(result))
+    def complete(self, run: str, result: Result, reason: str = "") -> None:
+        """Record what a run measured.  reason: why it ended before its last epoch, if it did."""
+        self._end(run, "completed", {**asdict(result), "reason": reason or None})
 
     def end(self, run: str, status: str, reason: str) -> None:
         """Record that a run failed or was interrupted, and why."""

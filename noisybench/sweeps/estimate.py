@@ -1,16 +1,15 @@
 """How long runs will take, from the epochs that were measured on this machine."""
 
 import socket
-from collections.abc import Iterable
 from contextlib import suppress
 from statistics import fmean
 
 from noisybench.config import Config
 from noisybench.errors import UnknownName
-from noisybench.registry import LOSSES
+from noisybench.registry import METHODS
 from noisybench.store import Store
 
-# What the time of an epoch depends on; of the losses, only on those that train in a way of their own.
+# What the time of an epoch depends on, beside the method.
 KIND = ("dataset", "model", "train_size", "validation", "batch_size", "augment")
 Kind = tuple[object, ...]
 
@@ -23,7 +22,7 @@ class Forecast:
         seconds: dict[Kind, list[float]] = {}
         for row in store.epoch_seconds((*KIND, "loss"), socket.gethostname(), device):
             with suppress(UnknownName):  # a loss of a noisybench that knows more
-                kind = _kind([row[name] for name in KIND], row["loss"])
+                kind = (*(row[name] for name in KIND), METHODS.bind(row["loss"]).entry.name)
                 seconds.setdefault(kind, []).append(row["seconds"])
         self.seconds = {kind: fmean(values) for kind, values in seconds.items()}
 
@@ -35,11 +34,7 @@ class Forecast:
 
 def kind_of(config: Config) -> Kind:
     """What the time of the run's epochs depends on."""
-    return _kind([getattr(config, name) for name in KIND], config.loss)
-
-
-def _kind(values: Iterable[object], loss: str) -> Kind:
-    return (*values, LOSSES.bind(loss).entry.metadata.trained_by)
+    return (*(getattr(config, name) for name in KIND), METHODS.bind(config.loss).entry.name)
 
 
 def in_words(seconds: float) -> str:

@@ -66,21 +66,23 @@ def run(
     inputs: Inputs = Inputs(),  # noqa: B008  (frozen)
     force: bool = False,
     precision: str = "auto",
+    for_estimate: bool = False,
 ) -> Row:
     """Carry out a run, unless the store has it completed already, and return its row.
 
     A run that was killed goes on where it last wrote its state.  precision: of `device.PRECISIONS`.
-    `force` trains it again, as a further attempt that counts from its completion on.  However the
-    run ends, the store says so.
+    `force` trains it again, as a further attempt that counts from its completion on.
+    for_estimate: whether the run estimates the transition matrix, for another run.  However the run ends,
+    the store says so.
     """
     done = store.completed(config.identity)
     if done is not None and not force:
         return done
     data = run_data(config, inputs)
 
-    from noisybench.training import training_class
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_precision, set_up
+    from noisybench.training.loop import Training
     from noisybench.training.resume import Resume
 
     precision = choose_precision(precision, device)
@@ -97,8 +99,8 @@ def run(
         stage = first_stage(config)
         estimate = None if stage is None else _estimated(stage, store)
         transition = data.corruption.transition if estimate is None else np.array(estimate.matrix)
-        training = training_class(config.loss)(
-            config, data.dataset, data.split, transition, device, precision
+        training = Training(
+            config, data.dataset, data.split, transition, device, precision, for_estimate=for_estimate
         )
         resume = Resume(store.folder(name), config.identity, precision, store.sync)
         _resume(training, resume, store, name)
@@ -116,7 +118,7 @@ def run(
             corruption = data.corruption
             actual = corruption.transition.tolist() if corruption.open_set is None else None
             store.add_transition(name, estimate, actual)
-        store.complete(name, training.result())
+        store.complete(name, training.result(), training.ended_early)
         resume.remove()
     except (RuntimeError, ValueError) as error:
         # What torch raises where a network, a batch and a device do not go together.
@@ -135,7 +137,7 @@ def _resume(training: "Training", resume: "Resume", store: Store, name: str) -> 
     from noisybench.training.resume import restore
 
     state = resume.read()
-    if state is not None:
+    if state is not None and (training.lowest is None or state["lowest"] is not None):
         epochs, prunings = store.rewind(name, state["epoch"])
         if len(epochs) == state["epoch"]:
             restore(training, state)

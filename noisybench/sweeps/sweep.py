@@ -57,8 +57,9 @@ def plan(configs: Iterable[Config], store: Store, force: bool = False) -> list[J
             continue
         stage = first_stage(config)
         if stage is not None and store.estimate(stage.identity) is None:
-            jobs.setdefault(stage.identity, Job(stage, for_estimate=True))
-        jobs[config.identity] = Job(config, again=force)
+            jobs[stage.identity] = replace(jobs.get(stage.identity, Job(stage)), for_estimate=True)
+        planned = jobs.get(config.identity, Job(config))
+        jobs[config.identity] = replace(planned, again=force)
     return list(jobs.values())
 
 
@@ -81,7 +82,15 @@ def sweep(
             left += 1
             continue
         try:
-            run(config, store, device, observer, force=forced(job, store), precision=precision)
+            run(
+                config,
+                store,
+                device,
+                observer,
+                force=forced(job, store),
+                precision=precision,
+                for_estimate=job.for_estimate,
+            )
         except RunFailed:
             failed.append(store.attempts(config.identity)[0])
         except RunBusy:

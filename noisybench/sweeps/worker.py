@@ -70,6 +70,7 @@ def work(
             PipeObserver(sender),
             force=forced(job, opened),
             precision=precision,
+            for_estimate=job.for_estimate,
         )
     except RunBusy:
         sys.exit(BUSY)

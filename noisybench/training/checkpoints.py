@@ -111,11 +111,13 @@ class Checkpoint:
 
         Raises DataError if the network was made by other layers than those of today.
         """
-        model = build_model(Config.from_row(self.config), dataset, device)
+        config = Config.from_row(self.config)
+        model = build_model(config, dataset, device)
         try:
             model.load_state_dict(self.state)
         except RuntimeError:
             raise DataError(
                 "The run's network does not fit its description: another version of noisybench made it."
             ) from None
-        return predict(model, Images(torch.from_numpy(np.array(images)), self.mean, device))
+        batches = Images(torch.from_numpy(np.array(images)), self.mean, device)
+        return predict(model, batches, forward=config.method.predict)

@@ -15,28 +15,39 @@ CALIBRATION_BINS = 15
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Images, state: Mapping[str, Tensor] | None = None) -> Tensor:
+def predict(
+    model: nn.Module,
+    images: Images,
+    state: Mapping[str, Tensor] | None = None,
+    forward: Callable[[nn.Module, Tensor], Tensor] = lambda model, batch: model(batch),
+) -> Tensor:
     """Logits (n, classes) of all images, unaugmented, with batch norm in evaluation mode.
 
     With `state`, the network has those parameters and buffers for this call; its own are not touched.
+    forward: how a method predicts with its network.
     """
-    model.eval()
+    predicting = Predicting(model, forward).eval()
     if state is None:
-        return torch.cat([model(batch) for batch in batches(images)])
-    return torch.cat([functional_call(model, dict(state), (batch,)) for batch in batches(images)])
+        return torch.cat([predicting(batch) for batch in batches(images)])
+    named = {f"model.{name}": value for name, value in state.items()}
+    return torch.cat([functional_call(predicting, named, (batch,)) for batch in batches(images)])
+
+
+class Predicting(nn.Module):
+    """A network as a method predicts with it."""
+
+    def __init__(self, model: nn.Module, forward: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self._forward = model, forward
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._forward(self.model, images)
 
 
 def batches(images: Images) -> Iterator[Tensor]:
     """All images, unaugmented, in order, so many at a time as is fast on their device."""
     size = ON_CPU if images.device.type == "cpu" else ELSEWHERE
     return (images.plain(start, start + size) for start in range(0, len(images), size))
-
-
-def loss_and_accuracy(
-    logits: Tensor, target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
-) -> tuple[float, float]:
-    """Mean loss, and accuracy as a fraction."""
-    return loss(logits, target).mean().item(), accuracy(logits, target)
 
 
 def accuracy(logits: Tensor, target: Tensor) -> float:

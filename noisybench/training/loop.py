@@ -17,15 +17,15 @@ from noisybench.datasets import Dataset
 from noisybench.errors import RunFailed
 from noisybench.labels.open_set import NO_CLASS
 from noisybench.losses import log_likelihood
-from noisybench.networks import TwoHeads
-from noisybench.registry import LOSSES, MODELS
+from noisybench.methods import Batch, Selection, TrainingData
+from noisybench.registry import MODELS
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
 from noisybench.training.estimation import estimate_transition
-from noisybench.training.evaluation import accuracy, loss_and_accuracy, predict
-from noisybench.training.pruning import describe, kept, prunes_after
+from noisybench.training.evaluation import accuracy, batches, predict
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+# Fewer samples than this cannot be trained on: batch norm needs two.
+TOO_FEW = 2
 
 
 class Sums:
@@ -87,11 +87,11 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 class Training:
     """One run in progress.
 
-    transition: the transition matrix of the noise, (classes, classes), for losses that ask for it.
-    precision: what the network computes in, "fp32" or "bf16".
+    transition: the transition matrix of the noise, or its estimate, (classes, classes).  precision: what the
+    network computes in, "fp32" or "bf16".  for_estimate: whether the run is to estimate the transition matrix
+    for another, for which `lowest` keeps the network of the lowest validation loss.
     After `run`, `best.state` holds the network of the best validation epoch and `mean` what was
-    subtracted from its images; `lowest`, of a loss that is the first stage of another, that of the
-    lowest validation loss.
+    subtracted from its images.  ended_early: why training ended before its last epoch, or "".
     """
 
     def __init__(
@@ -99,14 +99,17 @@ class Training:
         config: Config,
         dataset: Dataset,
         split: Split,
-        transition: NDArray[np.float64],
+        transition: NDArray[np.float64] | None,
         device: torch.device,
         precision: str = "fp32",
+        for_estimate: bool = False,
     ) -> None:
         self.config, self.device, self.precision = config, device, precision
+        self.method = config.method
         self.augment = config.augment == "flip-crop"
         train_images = torch.from_numpy(dataset.train_images[split.train])
-        self.mean = self.pixel_mean(train_images)
+        mean = self.method.pixel_mean(train_images)
+        self.mean = pixel_mean(train_images) if mean is None else mean
         self.train_images = Images(train_images, self.mean, device, PADDING if self.augment else 0)
         self.val_images = self._images(dataset.train_images[split.validation])
         self.test_images = self._images(dataset.test_images)
@@ -120,72 +123,81 @@ class Training:
         self.val_true = labels(split.true[split.validation])
         self.test_labels = labels(dataset.test_labels)
 
-        bound = LOSSES.bind(config.loss)
-        threshold = bound.entry.metadata.prunes_by
-        self.threshold: float | None = bound.arguments[threshold] if threshold else None
-        self.loss = self._training_loss(torch.tensor(transition, dtype=torch.float32, device=device))
         self.model = build_model(config, dataset, device)
         self.optimiser = _optimiser(config, self.model, device)
+        matrix = None if transition is None else torch.tensor(transition, dtype=torch.float32, device=device)
+        self.state = self.method.start(
+            TrainingData(self.given, dataset.n_classes, matrix, config.rate, config.epochs)
+        )
         self.kept_rows = np.arange(len(split.train))
+        self.n_kept = len(self.kept_rows)
         self.best = Best()
-        is_stage = any(bound.entry.name == entry.metadata.first_stage for entry in LOSSES)
-        self.lowest = Lowest() if is_stage else None
+        self.lowest = Lowest() if for_estimate else None
         self.epochs: list[Epoch] = []
         self.prunings: list[Pruning] = []
-        self.setup()
-
-    def setup(self) -> None:
-        """What a way of training has besides."""
-
-    def own_state(self) -> dict[str, Tensor]:
-        """What of that a killed run needs to go on."""
-        return {}
-
-    def restore_own(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `own_state`."""
-
-    def pixel_mean(self, images: Tensor) -> Tensor:
-        """What is subtracted from the images: (h, w, c), float32, for uint8 images (n, h, w, c)."""
-        return pixel_mean(images)
+        self.ended_early = ""
 
     @property
-    def n_kept(self) -> int:
-        """How many of the training samples are trusted now."""
-        return len(self.kept_rows)
+    def best_epoch(self) -> int:
+        """The epoch of the highest noisy-validation accuracy so far, the earliest on ties."""
+        return self.best.epoch
+
+    def prunes_after(self, epoch: int) -> bool:
+        """Whether `prune_from` and `prune_every` say that it is time, and epochs are to come."""
+        return self.config.prunes_after(epoch)
+
+    def training_logits(self, best: bool = False) -> Tensor:
+        """Logits (n, classes) of the unaugmented training images, by the network in training or by the best
+        so far; the one in training is not touched."""
+        return self._predict(self.train_images, self.best.state if best else None)
+
+    @torch.no_grad()
+    def training_features(self) -> Tensor:
+        """Features (n, units) of the unaugmented training images, by the network in training."""
+        self.model.eval()
+        embed = self.model.embed
+        with self.autocast():
+            return torch.cat([embed(batch) for batch in batches(self.train_images)])  # type: ignore[operator]
 
     def _images(self, images: NDArray[np.uint8]) -> Images:
         return Images(torch.from_numpy(np.ascontiguousarray(images)), self.mean, self.device)
-
-    def _training_loss(self, transition: Tensor) -> Loss:
-        """The loss of a step: of a loss that prunes, the one over the kept samples (Eq. 12)."""
-        bound = LOSSES.bind(self.config.loss)
-        stands_in = bound.entry.metadata.trains_as
-        if stands_in:
-            shared = {n: v for n, v in bound.arguments.items() if n in LOSSES[stands_in].parameters}
-            bound = LOSSES.bind(stands_in, shared)
-        return lambda logits, target: bound(logits, target, transition=transition)
 
     def run(self, after_epoch: Callable[[int], None] = lambda epoch: None) -> Iterator[Epoch | Pruning]:
         """Train to the last epoch, yielding each epoch and each pruning as it ends.
 
         A run that is resumed goes on after the last of its `epochs`.  after_epoch: called with the number
-        of an epoch once all that belongs to it is done.  Raises RunFailed if the loss turns NaN or no
-        sample is kept.
+        of an epoch once all that belongs to it is done.  A pruning that keeps too few samples to train on
+        ends the training.  Raises RunFailed if the loss is no longer finite.
         """
         for number in range(len(self.epochs) + 1, self.config.epochs + 1):
+            if self.ended_early:
+                return
             epoch = self._epoch(number)
             self.best.offer(epoch, self.model)
             if self.lowest is not None:
                 self.lowest.offer(epoch, self.model)
             self.epochs.append(epoch)
             yield epoch
-            if prunes_after(self.config, number):
-                start = time.perf_counter()
-                pruning = self._prune(number)
+            start = time.perf_counter()
+            selection = self.method.after_epoch(number, self, self.state)
+            if selection is not None:
+                self._select(selection, number)
+                pruning = describe(selection, self.wrong, number)
                 pruning = replace(pruning, seconds=time.perf_counter() - start)
                 self.prunings.append(pruning)
                 yield pruning
             after_epoch(number)
+
+    def _select(self, selection: Selection, number: int) -> None:
+        self.n_kept = int(selection.trusted.sum())
+        if not selection.drop:
+            return
+        self.kept_rows = np.flatnonzero(selection.trusted.cpu().numpy())
+        if self.n_kept < TOO_FEW:
+            self.ended_early = (
+                f"training ended after epoch {number} of {self.config.epochs}:"
+                f" pruning kept {self.n_kept} samples"
+            )
 
     def _epoch(self, number: int) -> Epoch:
         start = time.perf_counter()
@@ -193,6 +205,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         sums = Sums(self.device)
+        self.method.before_epoch(number, self.state)
         self.model.train()
         config = self.config
         for step in epoch_steps(
@@ -201,17 +214,19 @@ class Training:
             self._step(step, sums)
         train_loss, softmax_correct, softmax_wrong = sums.means()
         val_logits = self._predict(self.val_images)
-        val_loss, val_accuracy = loss_and_accuracy(val_logits, self.val_given, self.loss)
+        val_losses = self.method.validation_loss(val_logits, self.val_given, self.state)
+        val_loss = val_losses.mean().item()
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise RunFailed(
                 f"The loss is no longer a finite number in epoch {number} (training {train_loss},"
-                f" validation {val_loss}). Try a learning rate below {lr:g}."
+                f" validation {val_loss}). Try a lower learning rate (it was {lr:g}) or weight decay (it was"
+                f" {config.weight_decay:g})."
             )
         return Epoch(
             epoch=number,
             train_loss=train_loss,
             val_loss=val_loss,
-            val_accuracy=val_accuracy,
+            val_accuracy=accuracy(val_logits, self.val_given),
             clean_val_accuracy=self._clean_accuracy(val_logits),
             test_accuracy=accuracy(self._predict(self.test_images), self.test_labels),
             lr=lr,
@@ -227,39 +242,27 @@ class Training:
 
     def _predict(self, images: Images, state: dict[str, Tensor] | None = None) -> Tensor:
         with self.autocast():
-            return predict(self.model, images, state)
+            return predict(self.model, images, state, self.method.predict)
 
     def _clean_accuracy(self, val_logits: Tensor) -> float | None:
         own = self.val_true != NO_CLASS
         return accuracy(val_logits[own], self.val_true[own]) if own.any() else None
 
     def _step(self, step: Step, sums: Sums) -> None:
-        given = self.given[step.rows]
+        batch = Batch(step.rows, self.given[step.rows])
         with self.autocast():
-            logits = self.model(self.train_images.augmented(step))
-        losses = self.loss(logits, given)
+            output = self.method.forward(self.model, self.train_images.augmented(step))
+        losses = self.method.loss(output, batch, self.state)
+        loss = losses.mean() if losses.ndim else losses
         self.optimiser.zero_grad(set_to_none=True)
-        losses.mean().backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
-        sums.add(losses.detach(), logits.detach(), given, self.wrong[step.rows])
-
-    def _prune(self, number: int) -> Pruning:
-        """Choose the samples anew by the best network so far; the one in training is not touched."""
-        threshold = self.threshold
-        assert threshold is not None, "only a loss with a threshold has a schedule"
-        logits = self._predict(self.train_images, self.best.state)
-        keep = kept(logits, self.given, threshold)
-        self.kept_rows = np.flatnonzero(keep.cpu().numpy())
-        if len(self.kept_rows) < 2:
-            raise RunFailed(
-                f"Pruning after epoch {number} kept {len(self.kept_rows)} samples, too few to train on: no"
-                f" others have a softmax above k={threshold:g}. Try a smaller --k or a later --prune-from."
-            )
-        return describe(keep, self.wrong, number, self.best.epoch)
+        logits = self.method.logits(output).detach()
+        sums.add(losses.detach().expand(len(logits)), logits, batch.given, self.wrong[step.rows])
 
     def estimated_transition(self) -> NDArray[np.float64] | None:
-        """T̂ (classes, classes) by the network of the lowest validation loss, for a loss that is the first
-        stage of another; else None."""
+        """T̂ (classes, classes) by the network of the lowest validation loss, of a run that is to estimate it;
+        else None."""
         if self.lowest is None:
             return None
         softmax = self._predict(self.train_images, self.lowest.state).double().softmax(dim=1)
@@ -279,14 +282,32 @@ class Training:
 
 
 def build_model(config: Config, dataset: Dataset, device: torch.device) -> nn.Module:
-    """The network with the initial weights of the run's seed, drawn on the CPU on every device."""
+    """The network, or networks, with the initial weights of the seed, drawn on the CPU on every device."""
+
+    def make(stream: str) -> nn.Module:
+        torch.manual_seed(torch_seed(config.seed, stream))
+        network: nn.Module = MODELS.bind(config.model)(dataset.shape, dataset.n_classes)
+        return network
+
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_seed(config.seed, "initialisation"))
-        model: nn.Module = MODELS.bind(config.model)(dataset.shape, dataset.n_classes)
-        if LOSSES.bind(config.loss).entry.metadata.needs_features:
-            model = TwoHeads(model)  # type: ignore[arg-type]  # Config has seen to that
+        model = config.method.networks(make)
     # What is fastest on CPUs and on tensor cores alike.
     return model.to(memory_format=torch.channels_last).to(device)
+
+
+def describe(selection: Selection, wrong: Tensor, epoch: int) -> Pruning:
+    """What a choice of samples after an epoch did, against the truth: wrong is a bool tensor (n,)."""
+    keep = selection.trusted
+    dropped, n_wrong = int((~keep).sum()), int(wrong.sum())
+    hits = int((~keep & wrong).sum())
+    return Pruning(
+        epoch=epoch,
+        model_epoch=selection.model_epoch,
+        n_kept=len(keep) - dropped,
+        n_dropped=dropped,
+        precision=hits / dropped if dropped else None,
+        recall=hits / n_wrong if n_wrong else None,
+    )
 
 
 def _optimiser(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:

@@ -84,7 +84,9 @@ def _state(training: Training) -> dict[str, Any]:
         "best": vars(training.best),
         "lowest": None if training.lowest is None else vars(training.lowest),
         "kept_rows": torch.from_numpy(training.kept_rows),
-        "own": training.own_state(),
+        "n_kept": training.n_kept,
+        "ended_early": training.ended_early,
+        "method": training.state,
     }
 
 
@@ -98,4 +100,7 @@ def restore(training: Training, state: dict[str, Any]) -> None:
             networks = {key: value.to(training.device) for key, value in kept["state"].items()}
             setattr(training, name, type(getattr(training, name))(**{**kept, "state": networks}))
     training.kept_rows = state["kept_rows"].numpy()
-    training.restore_own({name: value.to(training.device) for name, value in state["own"].items()})
+    training.n_kept, training.ended_early = state["n_kept"], state["ended_early"]
+    for name, value in state["method"].items():
+        # In place: what has recorded a step reads the same memory.
+        training.state[name].copy_(value)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from noisybench.config import Config
 from noisybench.errors import UnknownName
-from noisybench.registry import DATASETS, LOSSES, NOISES, Registry
+from noisybench.methods import method_of
+from noisybench.registry import DATASETS, METHODS, NOISES, Registry
 
 Place = tuple[str, str, str, float]
 
@@ -42,7 +43,7 @@ class Source:
 
     def config(self, dataset: str, loss: str) -> Config:
         """How the published runs of a loss were set up; a loss's own protocol stays, but for the length."""
-        own = LOSSES.bind(loss).entry.metadata.protocol.keys() - {"epochs"}
+        own = method_of(METHODS.bind(loss)).protocol.keys() - {"epochs"}
         usual = {name: value for name, value in self.protocol.items() if name not in own}
         return Config.create(dataset=dataset, loss=loss, **usual)
 
@@ -52,7 +53,7 @@ class Source:
             return {
                 (
                     _canonical(DATASETS, row["dataset"]),
-                    _canonical(LOSSES, row["loss"]),
+                    _canonical(METHODS, row["loss"]),
                     _canonical(NOISES, row["noise"]),
                     float(row["rate"]),
                 ): Figure(

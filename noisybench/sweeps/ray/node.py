@@ -96,6 +96,7 @@ def _train(request: RunRequest, folder: Path, observer: RunObserver) -> RunRespo
                     observer,
                     force=forced(job, store),
                     precision=request.precision,
+                    for_estimate=job.for_estimate,
                 )
                 return RunResponse(Parcel.of(store, row["id"]))
             except RunBusy:

@@ -1,0 +1,26 @@
+"""Ways of training: everything that `--loss` can name, a file each.
+
+A plain loss function is lifted to a Method (`LossMethod`): it is one registered function from logits
+(n, classes) and given labels (n,) to per-sample losses (n,).  What needs more is a class: see `Method`.
+"""
+
+# Tables list methods in the order in which they are registered: that of the paper, then by year.
+# isort: off
+from noisybench.methods import plain as plain
+from noisybench.methods import trunc_lq as trunc_lq
+from noisybench.methods import forward as forward
+from noisybench.methods import wang2018 as wang2018
+
+# isort: on
+from noisybench.methods.method import (
+    Batch,
+    LossMethod,
+    Method,
+    Run,
+    Selection,
+    State,
+    TrainingData,
+    method_of,
+)
+
+__all__ = ["Batch", "LossMethod", "Method", "Run", "Selection", "State", "TrainingData", "method_of"]

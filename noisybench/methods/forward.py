@@ -1,0 +1,30 @@
+"""Forward correction with a transition matrix, the true or an estimated one (Patrini et al. 2017)."""
+
+from typing import TYPE_CHECKING, Any
+
+from noisybench.losses import forward_t
+from noisybench.methods.method import Batch, Method, State, TrainingData
+from noisybench.registry import METHODS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+METHODS.register("forward-t")(forward_t)
+
+
+@METHODS.register("forward-that")
+class ForwardEstimated(Method):
+    """Forward correction with a matrix T̂ that the cce run of the seed estimates (Patrini et al. 2017)."""
+
+    first_stage = "cce"
+
+    def start(self, data: TrainingData) -> State:
+        assert data.transition is not None, "the first stage estimated it"
+        return {"transition": data.transition}
+
+    def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
+        return forward_t(output, batch.given, transition=state["transition"])
+
+    def validation_loss(self, logits: "Tensor", given: "Tensor", state: State) -> "Tensor":
+        return forward_t(logits, given, transition=state["transition"])

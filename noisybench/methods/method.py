@@ -1,0 +1,190 @@
+"""Method: how a run trains, and what a loss function becomes by being lifted to one.
+
+The training loop owns batches, optimiser, learning rate, resuming, selection and measurement.  A method says
+what a step minimises and, where it has any, what it remembers of each sample and what happens between epochs.
+
+No torch at module level: `noisybench --help` reads this module and every method.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from noisybench.registry import Bound
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    State = dict[str, Tensor]
+else:
+    State = dict
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a method may know of the samples that the run trains on.
+
+    given: their labels (n,) int64, on the device.  n_classes.  transition: T or T̂, (classes, classes)
+    float32, on the device; None where the noise has no matrix.  rate: the noise rate that the run is told.
+    epochs: the length of the run.
+    """
+
+    given: "Tensor"
+    n_classes: int
+    transition: "Tensor | None"
+    rate: float
+    epochs: int
+
+    @property
+    def device(self) -> "torch.device":
+        return self.given.device
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The samples of a step.  rows: (b,) int64, their places among the samples of `TrainingData`.
+    given: (b,) int64, their labels."""
+
+    rows: "Tensor"
+    given: "Tensor"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which samples a method trusts.
+
+    trusted: (n,) bool.  model_epoch: the epoch whose network chose them.  drop: whether training goes on
+    with the trusted samples alone.
+    """
+
+    trusted: "Tensor"
+    model_epoch: int
+    drop: bool = True
+
+
+class Run(Protocol):
+    """What a method may ask of its run between epochs.
+
+    given: the labels (n,) of the training samples.  best_epoch: the epoch of the highest noisy-validation
+    accuracy so far.
+    """
+
+    given: "Tensor"
+
+    @property
+    def best_epoch(self) -> int: ...
+
+    def prunes_after(self, epoch: int) -> bool:
+        """Whether `prune_from` and `prune_every` say that it is time, and epochs are to come."""
+
+    def training_logits(self, best: bool = False) -> "Tensor":
+        """Logits (n, classes) of the unaugmented training images, by the network in training or the best."""
+
+    def training_features(self) -> "Tensor":
+        """Features (n, units) of the unaugmented training images, by the network in training."""
+
+
+class Method:
+    """A way of training.  Hyper-parameters are annotated fields with defaults; the first line of the
+    docstring is the help text.
+
+    protocol: settings of Config that this method uses in place of those of the data set.
+    has_schedule: whether `prune_from` and `prune_every` have a meaning.
+    needs_features: whether the network must have a layer of features.
+    needs_transition: whether `TrainingData.transition` must be there.
+    first_stage: the method of a run, at the same seed and noise, whose network estimates the transition
+    matrix for this one.
+    """
+
+    protocol: ClassVar[Mapping[str, Any]] = {}
+    has_schedule: ClassVar[bool] = False
+    needs_features: ClassVar[bool] = False
+    needs_transition: ClassVar[bool] = False
+    first_stage: ClassVar[str] = ""
+
+    def __init__(self, **hyper_parameters: Any) -> None:
+        for name, value in hyper_parameters.items():
+            setattr(self, name, value)
+
+    def networks(self, make: "Callable[[str], nn.Module]") -> "nn.Module":
+        """The network, or a module of several.  ``make(stream)`` makes one with the initial weights that the
+        seed gives the stream: "initialisation", which all methods share, or "second network"."""
+        return make("initialisation")
+
+    def pixel_mean(self, images: "Tensor") -> "Tensor | None":
+        """What is subtracted from the images, (h, w, c) float32 for uint8 images (n, h, w, c); None: the
+        per-pixel mean of the training images."""
+        return None
+
+    def start(self, data: TrainingData) -> State:
+        """Tensors that last from step to step, such as one value a sample.
+
+        They are part of the state that a killed run goes on from.  Change them in place.
+        """
+        return {}
+
+    def before_epoch(self, epoch: int, state: State) -> None:
+        """Prepare the state for an epoch, counted from 1."""
+
+    def forward(self, model: "nn.Module", images: "Tensor") -> Any:
+        """What `loss` needs of a batch of images (b, c, h, w), in the precision of the run; by default the
+        logits (b, classes)."""
+        return model(images)
+
+    def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
+        """What a step minimises, of `forward`'s output: per-sample losses (b,), of which the mean is taken,
+        or a scalar."""
+        raise NotImplementedError
+
+    def logits(self, output: Any) -> "Tensor":
+        """The logits (b, classes) in `forward`'s output, for measurement."""
+        return output  # type: ignore[no-any-return]
+
+    def validation_loss(self, logits: "Tensor", given: "Tensor", state: State) -> "Tensor":
+        """The losses (n,) of validation images with logits (n, classes): by default cross entropy."""
+        from noisybench.losses import cce
+
+        return cce(logits, given)
+
+    def predict(self, model: "nn.Module", images: "Tensor") -> "Tensor":
+        """The logits (b, classes) by which the run is validated and tested."""
+        return model(images)  # type: ignore[no-any-return]
+
+    def after_epoch(self, epoch: int, run: Run, state: State) -> Selection | None:
+        """What happens once `epoch` epochs are done: a choice of the samples, or None for no new one."""
+        return None
+
+
+class LossMethod(Method):
+    """The method of a loss function: each step minimises its mean over the batch."""
+
+    def __init__(self, bound: Bound[Any]) -> None:
+        super().__init__()
+        self.bound = bound
+
+    @property
+    def _takes_transition(self) -> bool:
+        return "transition" in self.bound.entry.context
+
+    def start(self, data: TrainingData) -> State:
+        if not self._takes_transition:
+            return {}
+        assert data.transition is not None, "Config has seen to that"
+        return {"transition": data.transition}
+
+    def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
+        return self.bound(output, batch.given, **state)  # type: ignore[no-any-return]
+
+    def validation_loss(self, logits: "Tensor", given: "Tensor", state: State) -> "Tensor":
+        return self.bound(logits, given, **state)  # type: ignore[no-any-return]
+
+
+def method_of(bound: Bound[Any]) -> Method:
+    """The method that a registered class or loss function is, with its hyper-parameters."""
+    if isinstance(bound.entry.definition, type):
+        method: Method = bound()
+        return method
+    lifted = LossMethod(bound)
+    lifted.needs_transition = lifted._takes_transition  # type: ignore[misc]
+    return lifted
