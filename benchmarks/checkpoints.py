@@ -14,7 +14,7 @@ from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.run import run_data
 from noisybench.sweeps.sweep import Job, plan, sweep
-from noisybench.training import training_class
+from noisybench.training.loop import Training
 from noisybench.training.resume import Resume
 
 # The 2 % that training.resume allows are of the whole time; it writes as seldom as that takes.
@@ -34,9 +34,7 @@ def writing(model: str, folder: Path) -> Row:
     """One writing of the state of a network that has taken a step, with its optimiser's."""
     config = Config.create(model=model, **SHORT)
     data = run_data(config, Inputs())
-    training = training_class(config.loss)(
-        config, data.dataset, data.split, data.corruption.transition, torch.device("cpu")
-    )
+    training = Training(config, data.dataset, data.split, data.corruption.transition, torch.device("cpu"))
     for _ in training.run():
         pass
     resume = Resume(folder / model, config.identity, training.precision, always=True)

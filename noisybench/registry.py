@@ -297,8 +297,8 @@ class Registry(Generic[M]):
         """Read ``name`` or ``name(parameter=value, ...)``; `shorthand` holds further values.
 
         files: whether ``path/to/file.py:name`` executes that file, as it may where the user wrote the text,
-        and must not where it comes from a store or a file of somebody else.  Raises UnknownName, InvalidValue,
-        or DataError for a file that cannot be used.
+        and must not where it comes from a store or a file of somebody else.  Raises UnknownName,
+        InvalidValue, or DataError for a file that cannot be used.
         """
         match = re.fullmatch(r"\s*((?:[^()]*\.py:)?[\w.-]+)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
         if match is None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from noisybench.config import Config, Epoch, Provenance, Result
-from noisybench.registry import LOSSES
+from noisybench.registry import METHODS
 from noisybench.store import Store
 
 MADE = Provenance("cpu", "float32", "0.0", "2.0", "abc1234", "f" * 64, "elsewhere", 1)
@@ -30,7 +30,7 @@ def add(store: Store, seed: int = 0, made: Provenance = MADE, **fields: Any) -> 
     """Store a completed run of these fields, with curves such as such a run may have; return its id."""
     config = Config.create(seed=seed, **fields)
     random = np.random.default_rng([seed, *config.identity.encode()])
-    q = {"cce": 0.0, "mae": 1.0}.get(config.loss, LOSSES.bind(config.loss).arguments.get("q", 0.5))
+    q = {"cce": 0.0, "mae": 1.0}.get(config.loss, METHODS.bind(config.loss).arguments.get("q", 0.5))
     speed = 6 * (1 + 4 * q)
     offset = 0.02 * random.standard_normal()
     run = store.begin(config, made)

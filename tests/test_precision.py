@@ -15,7 +15,6 @@ from noisybench.split import split
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.run import run
-from noisybench.training import training_class
 from noisybench.training.device import choose_precision
 from noisybench.training.loop import Training
 from noisybench.training.resume import Resume
@@ -28,7 +27,7 @@ def training(precision: str, **values: Any) -> Training:
     dataset = datasets.load("digits")
     drawn = corrupt(config, dataset.train_labels)
     cut = split(config, dataset, drawn.given)
-    return training_class(config.loss)(config, dataset, cut, drawn.transition, CPU, precision)
+    return Training(config, dataset, cut, drawn.transition, CPU, precision)
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,9 @@ def test_the_picture_is_of_the_demo() -> None:
 
 
 def test_the_losses_are_all_told() -> None:
-    from noisybench.registry import DATASETS, LOSSES, MODELS, NOISES
+    from noisybench.registry import DATASETS, LOSSES, METHODS, MODELS, NOISES
 
-    for registry in (LOSSES, NOISES, MODELS, DATASETS):
+    for registry in (METHODS, NOISES, MODELS, DATASETS):
         for entry in registry:
             assert f"`{entry.name}" in README, entry.name
     for entry in LOSSES:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from noisybench.errors import InputError, InvalidValue, UnknownName
 from noisybench.options import Option
-from noisybench.registry import DATASETS, LOSSES, MODELS, REGISTRIES, Registry, hyper_parameters
+from noisybench.registry import DATASETS, METHODS, MODELS, REGISTRIES, Registry, hyper_parameters
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def thing(
 
 
 def canonical(text: str, **shorthand: Any) -> str:
-    return str(LOSSES.bind(text, shorthand))
+    return str(METHODS.bind(text, shorthand))
 
 
 def test_the_canonical_form_binds_the_defaults() -> None:
@@ -94,15 +94,15 @@ def test_any_number_survives_the_canonical_form(share: float) -> None:
 
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(UnknownName, match="No loss is called 'lp'. Did you mean 'lq'?.* Known: cce, "):
-        LOSSES.bind("lp")
+        METHODS.bind("lp")
     with pytest.raises(UnknownName, match="No data set is called 'cifar'. Did you mean 'cifar10'?"):
         DATASETS["cifar"]
     with pytest.raises(UnknownName, match="No model is called 'ResNet18'. Did you mean 'resnet18'?"):
         MODELS["ResNet18"]
     with pytest.raises(UnknownName, match="No parameter of loss trunc-lq is called 'qq'. Did you mean 'q'?"):
-        LOSSES.bind("trunc-lq(qq=1)")
+        METHODS.bind("trunc-lq(qq=1)")
     with pytest.raises(UnknownName) as raised:
-        LOSSES.bind("zzzzzz")
+        METHODS.bind("zzzzzz")
     assert "Did you mean" not in str(raised.value)
 
 
@@ -127,12 +127,12 @@ def test_unknown_names_suggest_the_nearest() -> None:
 )
 def test_what_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue):
-        LOSSES.bind(text)
+        METHODS.bind(text)
 
 
 def test_bounds_are_told_with_the_name() -> None:
     with pytest.raises(InvalidValue, match="q of loss lq is 2, but must be a number, from 0 to 1. It is"):
-        LOSSES.bind("lq(q=2)")
+        METHODS.bind("lq(q=2)")
 
 
 @given(
@@ -142,10 +142,10 @@ def test_bounds_are_told_with_the_name() -> None:
 def test_any_text_is_bound_or_refused(inside: str, name: str) -> None:
     for text in (inside, f"{name}({inside})", f"{name}(q={inside})"):
         try:
-            bound = LOSSES.bind(text)
+            bound = METHODS.bind(text)
         except InputError:
             continue
-        assert str(LOSSES.bind(str(bound))) == str(bound)
+        assert str(METHODS.bind(str(bound))) == str(bound)
 
 
 def test_hyper_parameters_know_their_owners() -> None:

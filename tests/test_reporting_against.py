@@ -12,7 +12,7 @@ from test_reporting import OTHER, run, runs
 
 from noisybench.config import Config
 from noisybench.errors import InvalidValue, UnknownName
-from noisybench.registry import LOSSES
+from noisybench.registry import METHODS
 from noisybench.reporting.against import HEADINGS, against
 from noisybench.reporting.agreement import Summary, tost_p, welch_p
 from noisybench.reporting.formats import FORMATS
@@ -109,7 +109,7 @@ CHANGED = {**OTHER, "augment": "none"}
 )
 def test_a_run_of_other_settings_is_never_a_reproduction(changed: set[str], loss: str) -> None:
     """Whatever is changed, and although the accuracies are those that were published."""
-    exact = source("paper", "closed-set").figures()["cifar10", str(LOSSES.bind(loss)), "uniform", 0.4].mean
+    exact = source("paper", "closed-set").figures()["cifar10", str(METHODS.bind(loss)), "uniform", 0.4].mean
     rows = ours(exact - 0.01, exact, exact + 0.01, loss=loss)
     assert [record["verdict"] for record in records(held(rows))] == ["agrees"] or loss == "mae"
     other = [{**asdict(Config.from_row(row)), **{name: CHANGED[name] for name in changed}} for row in rows]

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from noisybench.errors import UnknownName
-from noisybench.registry import DATASETS, LOSSES, NOISES
+from noisybench.registry import DATASETS, METHODS, NOISES
 from noisybench.reporting.published import SOURCES, Figure, source
 from noisybench.reporting.selection import stem
 from noisybench.reporting.tables import TABLES
@@ -55,7 +55,7 @@ def test_numbers_of_table_2() -> None:
 def test_names_are_canonical_where_they_are_registered(name: str, table: str) -> None:
     """A hyper-parameter of another name than here would leave published numbers without our runs."""
     for place in source(name, table).figures():
-        for registry, text in zip((DATASETS, LOSSES, NOISES), place, strict=False):
+        for registry, text in zip((DATASETS, METHODS, NOISES), place, strict=False):
             assert isinstance(text, str)
             if stem(text) in {entry.name for entry in registry}:
                 assert str(registry.bind(text)) == text

@@ -15,9 +15,8 @@ from noisybench import datasets
 from noisybench.batches import Images, epoch_steps
 from noisybench.config import Config
 from noisybench.labels.drawing import corrupt
-from noisybench.registry import LOSSES
+from noisybench.registry import METHODS
 from noisybench.split import split
-from noisybench.training import training_class
 from noisybench.training.loop import Sums, Training
 
 # What asks for a number, or for a shape that depends on one.
@@ -56,10 +55,12 @@ def training(**values: Any) -> Training:
     dataset = datasets.load("digits")
     drawn = corrupt(config, dataset.train_labels)
     cut = split(config, dataset, drawn.given)
-    return training_class(config.loss)(config, dataset, cut, drawn.transition, CPU)
+    return Training(config, dataset, cut, drawn.transition, CPU)
 
 
-@pytest.mark.parametrize(("loss", "optimiser"), [*((entry.name, "sgd") for entry in LOSSES), ("cce", "adam")])
+@pytest.mark.parametrize(
+    ("loss", "optimiser"), [*((entry.name, "sgd") for entry in METHODS), ("cce", "adam")]
+)
 def test_no_step_waits_for_the_host(loss: str, optimiser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # As on an accelerator.
     monkeypatch.setattr(Images, "_on_cpu", Images._on_accelerator)

@@ -16,20 +16,17 @@ from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config, Pruning
 from noisybench.errors import InvalidValue
 from noisybench.labels.drawing import corrupt
+from noisybench.methods.wang2018 import contrastive, inverse_lof
 from noisybench.split import split
-from noisybench.training import training_class
 from noisybench.training.loop import Sums, Training
-from noisybench.training.wang2018 import IterativeTraining, contrastive, inverse_lof
 
 
-def training(**values: Any) -> IterativeTraining:
+def training(**values: Any) -> Training:
     config = Config.create(**{"loss": "wang2018", "model": "mlp", "train_size": 400, "epochs": 7, **values})
     digits = datasets.load("digits")
     drawn = corrupt(config, digits.train_labels)
     division = split(config, digits, drawn.given)
-    made = training_class(config.loss)(config, digits, division, drawn.transition, CPU)
-    assert isinstance(made, IterativeTraining)
-    return made
+    return Training(config, digits, division, drawn.transition, CPU)
 
 
 @settings(max_examples=40, deadline=None)
@@ -87,13 +84,13 @@ def test_samples_away_from_their_class_score_low(neighbours: int) -> None:
     assert inverse_lof(features[:1], 20).tolist() == [1.0]
 
 
-def reference_loss(subject: IterativeTraining, step: Step) -> torch.Tensor:
+def reference_loss(subject: Training, step: Step) -> torch.Tensor:
     """The loss of a step from its description, sample by sample."""
     network, given_labels = subject.model.network, subject.given[step.rows]
     features = network.embed(subject.train_images.augmented(step))
     first = network.output(features.relu()).log_softmax(1)
     second = subject.model.second(features.relu()).log_softmax(1)
-    clean, weight = subject.clean[step.rows], subject.weight[step.rows]
+    clean, weight = subject.state["clean"][step.rows], subject.state["weight"][step.rows]
     n = len(given_labels)
     of_first = [-first[i, given_labels[i]] for i in range(n) if clean[i]]
     of_second = [-second[i, given_labels[i]] * weight[i] / 10 for i in range(n)]
@@ -108,7 +105,7 @@ def test_a_step_follows_the_gradient_of_its_loss(rounds: int) -> None:
     for event in subject.run():
         if isinstance(event, Pruning) or not rounds:
             break
-    assert subject.rounds == rounds and (subject.n_kept == 360) == (rounds == 0)
+    assert subject.state["rounds"] == rounds and (subject.n_kept == 360) == (rounds == 0)
     rows = np.arange(360)
     step = next(epoch_steps(rows, 40, False, 0, 9, CPU))
     subject.model.train()
@@ -133,11 +130,13 @@ def test_the_lowest_half_of_each_class_by_the_sum_of_scores_are_outliers() -> No
         for y in range(10):
             members = np.flatnonzero(given_labels == y)
             sums[members] += inverse_lof(features[members].astype(float), 10)
-            outliers = members[~subject.clean.numpy()[members]]
+            outliers = members[~subject.state["clean"].numpy()[members]]
             assert len(outliers) == len(members) // 2
             assert sums[outliers].max() <= np.setdiff1d(sums[members], sums[outliers]).min()
-        clean = subject.clean.numpy()
-        assert subject.weight.numpy() == pytest.approx(np.where(clean, 1, sums / len(seen)), rel=1e-4)
+        clean = subject.state["clean"].numpy()
+        assert subject.state["weight"].numpy() == pytest.approx(
+            np.where(clean, 1, sums / len(seen)), rel=1e-4
+        )
         assert event == Pruning(
             epoch=event.epoch,
             model_epoch=event.epoch,

@@ -7,11 +7,13 @@ declared gains it when it is opened; what else changes between versions takes a 
 import sqlite3
 import time
 import types
+from collections import Counter
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, get_args
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result, declared_fields
-from noisybench.errors import StoreError
+from noisybench.errors import InputError, StoreError
 from noisybench.store.trouble import LOCKED, PATIENCE
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 # What SQLite's own header says of the file: whose it is, and which version of the format it has.
 APPLICATION = int.from_bytes(b"nois")
-VERSION = 1
+VERSION = 2
 
 Columns = dict[str, type]
 
@@ -84,8 +86,31 @@ def migrate(conn: sqlite3.Connection) -> None:
         db.table("runs").create_index(["identity", "attempt"], unique=True, if_not_exists=True)
         for view, sql in VIEWS.items():
             db.create_view(view, sql, replace=True)
+        (version,) = conn.execute("PRAGMA user_version").fetchone()
+        if version < 2:
+            _identities_of_version_2(conn)
         conn.execute(f"PRAGMA application_id = {APPLICATION}")
         conn.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _identities_of_version_2(conn: sqlite3.Connection) -> None:
+    """Give the runs of an older store the identities of today; their ids stay.
+
+    A run that this noisybench cannot read, as one of another loss, keeps its identity.
+    """
+    cursor = conn.execute("SELECT * FROM runs ORDER BY attempt")
+    names = [column[0] for column in cursor.description]
+    attempts: Counter[str] = Counter()
+    for values in cursor.fetchall():
+        row = dict(zip(names, values, strict=True))
+        with suppress(InputError):
+            identity = Config.from_row(row).identity
+            # Two of the old identities may be one of today.
+            attempts[identity] = max(row["attempt"], attempts[identity] + 1)
+            conn.execute(
+                "UPDATE runs SET identity = ?, attempt = ? WHERE id = ?",
+                [identity, attempts[identity], row["id"]],
+            )
 
 
 def _keep_log(conn: sqlite3.Connection) -> None:

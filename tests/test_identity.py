@@ -1,0 +1,103 @@
+"""The identity of a run: what it is made of, that it stays, and that older stores are brought along."""
+
+import gzip
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from commands import noisybench
+
+from noisybench.config import Config
+from noisybench.errors import InvalidValue
+from noisybench.options import Option
+from noisybench.registry import METHODS, NoMetadata, Registry
+from noisybench.store import Store
+
+DATA = Path(__file__).parent / "data"
+
+# A run of one of these settings is found again by every later noisybench.
+GOLDEN: list[tuple[dict[str, Any], str]] = [
+    ({}, "221ba98be54ff6ed"),
+    ({"loss": "lq"}, "f47423f2d756b6a2"),
+    ({"loss": "lq(q=0.3)"}, "06c875aeb4159054"),
+    ({"loss": "trunc-lq"}, "0443fc9b2b64ba84"),
+    ({"loss": "forward-t", "noise": "class-dependent", "rate": 0.2}, "5653d7ce78e4a788"),
+    ({"loss": "forward-that", "dataset": "cifar10"}, "fdb08ae8aaaad2a1"),
+    ({"loss": "wang2018", "dataset": "cifar10", "noise": "open-set"}, "1a88d14f849d12d3"),
+    ({"dataset": "cifar100", "loss": "mae", "seed": 4}, "039c7d875b1281ca"),
+    (
+        {"dataset": "fashion-mnist", "loss": "unhinged", "noise": "uniform-inclusive", "draws": "exact"},
+        "bfe10c86cae657f5",
+    ),
+    (
+        {"model": "resnet8(width=8)", "augment": "flip-crop", "train_size": 600, "epochs": 6},
+        "784bfe8e3061e076",
+    ),
+]
+
+
+@pytest.mark.parametrize("given, identity", GOLDEN, ids=lambda value: str(value))
+def test_identities_stay(given: dict[str, Any], identity: str) -> None:
+    assert Config.create(**given).identity == identity
+
+
+def test_a_hyper_parameter_that_is_added_with_a_default_moves_no_identity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = Config.create(loss="lq(q=0.4)").identity
+
+    def lq(
+        logits: Any,
+        target: Any,
+        *,
+        q: Annotated[float, Option("q")] = 0.7,
+        later: int = 3,
+    ) -> Any:
+        """L_q with one more hyper-parameter."""
+
+    METHODS["lq"]
+    monkeypatch.setitem(METHODS._entries, "lq", METHODS.entry("lq", lq, {}))
+    assert Config.create(loss="lq(q=0.4)").identity == before
+    assert Config.create(loss="lq(q=0.4, later=4)").identity != before
+
+
+def test_a_hyper_parameter_cannot_have_the_name_of_a_setting() -> None:
+    def elr(logits: Any, target: Any, *, momentum: float = 0.7) -> Any:
+        """Early-learning regularisation, with a name that SGD has taken."""
+
+    with pytest.raises(InvalidValue, match="momentum"):
+        METHODS.register("elr-of-a-test")(elr)
+    assert "elr-of-a-test" not in {entry.name for entry in METHODS}
+
+
+def test_misspelt_metadata_is_an_error_at_registration() -> None:
+    @dataclass(frozen=True)
+    class Info:
+        colour: str = ""
+
+    with pytest.raises(TypeError, match="color"):
+        Registry("thing", "noisybench.errors", Info).register("thing", color="red")(lambda: None)
+    with pytest.raises(TypeError):
+        Registry("thing", "noisybench.errors", NoMetadata).register("thing", colour="red")(lambda: None)
+
+
+@pytest.fixture
+def old_store(tmp_path: Path) -> Path:
+    path = tmp_path / "old.db"
+    path.write_bytes(gzip.decompress((DATA / "store-of-version-1.db.gz").read_bytes()))
+    return path
+
+
+def test_a_store_of_version_1_has_identities_of_today_and_reports_the_same(old_store: Path) -> None:
+    store = Store.open(old_store)
+    rows = store.runs()
+    assert len(rows) == 32
+    assert all(row["identity"] == Config.from_row(row).identity for row in rows)
+    assert {row["id"] for row in rows} >= {"5a4853ca0738", "8ad4aeb8bad8"}
+    again = replace(Config.from_row(store.find("5a4853ca0738")))
+    assert store.completed(again.identity) is not None
+    before = (DATA / "store-of-version-1.report.txt").read_text()
+    lines = {line for line in before.splitlines() if "±" in line or "failed" in line}
+    assert len(lines) > 8
+    assert lines <= set(noisybench("report", "--db", old_store).stdout.splitlines())

@@ -1,0 +1,107 @@
+"""Definitions of third parties: in files of the user, and in installed packages."""
+
+import importlib.metadata
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import as_json, noisybench, succeed
+
+from noisybench.config import Config
+from noisybench.errors import DataError, InvalidValue, UnknownName
+from noisybench.registry import METHODS, Registry
+
+LOSS = '''
+def half(logits, target, *, weight: float = 0.5):
+    """Half of cross entropy, or another part of it."""
+    return -weight * logits.log_softmax(dim=1).gather(1, target[:, None]).squeeze(1)
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "own_loss.py"
+    path.write_text(LOSS)
+    return path
+
+
+def test_a_loss_in_a_file_is_trained_and_reported(file: Path, database: Path) -> None:
+    run = as_json("train", "--loss", f"{file}:half(weight=0.25)", "--epochs", 2, "--quiet")
+    (row,) = as_json("runs", "list")
+    assert (row["id"], row["loss"]) == (run["run"], "own_loss.py:half(weight=0.25)")
+    assert row["code"].startswith("own_loss.py:")
+    assert "own_loss.py:half(weight=0.25)" in succeed("report")
+
+
+def test_the_content_of_the_file_is_part_of_the_identity_and_its_folder_is_not(
+    file: Path, tmp_path: Path
+) -> None:
+    def identity(path: Path) -> str:
+        return Config.create(loss=f"{path}:half").identity
+
+    first = identity(file)
+    (tmp_path / "elsewhere").mkdir()
+    copy = tmp_path / "elsewhere" / file.name
+    copy.write_text(LOSS)
+    assert identity(copy) == first
+    copy.write_text(LOSS + "\n# another content\n")
+    assert identity(copy) != first
+
+
+def test_a_config_travels_with_the_file_that_it_needs(file: Path) -> None:
+    config = Config.create(loss=f"{file}:half")
+    sent = file.with_suffix(".pickle")
+    sent.write_bytes(pickle.dumps(config))
+    file.unlink()
+    code = (
+        "import pickle, sys; config = pickle.load(open(sys.argv[1], 'rb'));"
+        " print(config.identity, config.method.bound.arguments['weight'])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(sent)], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.split() == [config.identity, "0.5"]
+
+
+def test_what_a_store_says_executes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trap.py").write_text("raise SystemExit('executed')")
+    monkeypatch.chdir(tmp_path)
+    row = {**Config.create().row(), "loss": "trap.py:loss"}
+    with pytest.raises(UnknownName):
+        Config.from_row(row).bound("loss")
+
+
+@pytest.mark.parametrize(
+    "content, part",
+    [
+        ("def other(): pass", "half"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("half = 3", "function"),
+        ("def (", "Syntax"),
+    ],
+)
+def test_a_file_that_defines_no_loss_is_answered_in_words(file: Path, content: str, part: str) -> None:
+    file.write_text(content)
+    result = noisybench("train", "--loss", f"{file}:half")
+    assert result.exit_code == 2 and part in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_a_file_that_is_missing_is_answered_in_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none.py"):
+        Config.create(loss=f"{tmp_path}/none.py:half")
+
+
+def test_a_hyper_parameter_in_a_file_cannot_have_the_name_of_a_setting(file: Path) -> None:
+    file.write_text(LOSS.replace("weight", "momentum"))
+    with pytest.raises(InvalidValue, match="momentum"):
+        Config.create(loss=f"{file}:half")
+
+
+def test_an_installed_package_adds_a_loss(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(file.parent)
+    point = importlib.metadata.EntryPoint("half", "own_loss:half", "noisybench.methods")
+    monkeypatch.setattr("noisybench.registry.entry_points", lambda group: [point])
+    fresh = Registry("loss", METHODS.module, METHODS.metadata, METHODS.group)
+    assert str(fresh.bind("half")) == "half(weight=0.5)"
