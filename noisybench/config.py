@@ -117,7 +117,7 @@ class Config:
             if f.default is not MISSING:
                 values.setdefault(f.name, f.default)
         values |= _canonical_names(values, shorthand)
-        values["code"] = _code_of(values)
+        values["code"] = _code_of(values) or values["code"]
         _check_transition(values)
         _check_features(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):

@@ -19,6 +19,7 @@ CHANGED: dict[str, Any] = {
     "draws": "exact",
     "labels": "0123456789abcdef",
     "keep": "0123456789abcdef",
+    "code": "own_loss.py:0123456789abcdef",
     "loss": "lq",
     "seed": 1,
     "train_size": 500,

@@ -72,7 +72,7 @@ def test_the_first_stage_is_the_ordinary_cce_run(database: Any) -> None:
 
 
 def test_the_network_of_the_lowest_validation_loss_estimates() -> None:
-    subject = training(loss="cce", epochs=12, lr=0.1, augment="flip-crop")
+    subject = training(for_estimate=True, loss="cce", epochs=12, lr=0.1, augment="flip-crop")
     states, val_losses = [], []
     for event in subject.run():
         assert isinstance(event, Epoch)
@@ -91,8 +91,9 @@ def test_the_network_of_the_lowest_validation_loss_estimates() -> None:
 
 def test_the_estimate_is_what_it_trains_with(database: Any) -> None:
     """Forward correction with another matrix gives another network; the identity gives that of cce."""
-    as_json("train", "--loss", "cce", *BRIEF)
+    first = as_json("train", "--loss", "forward-that", *BRIEF)["run"]
     store = Store.open(database)
+    store.delete([first])
     with store.db.conn:
         identity = str(np.eye(10).tolist())
         store.db.conn.execute("UPDATE transitions SET estimated = ?", [identity])
@@ -120,8 +121,9 @@ def test_the_plan_puts_the_first_stage_before_what_needs_it(database: Any) -> No
 
 def test_a_first_stage_without_an_estimate_is_made_again(database: Any) -> None:
     """As runs of noisybench 0.1 are."""
-    as_json("train", "--loss", "cce", *BRIEF)
+    first = as_json("train", "--loss", "forward-that", *BRIEF)["run"]
     store = Store.open(database)
+    store.delete([first])
     with store.db.conn:
         store.db.conn.execute("DELETE FROM transitions")
     assert as_json("train", "--loss", "forward-that", *BRIEF)["status"] == "completed"

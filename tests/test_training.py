@@ -19,11 +19,12 @@ from noisybench.training.loop import Sums, Training, build_model
 CPU = torch.device("cpu")
 
 
-def training(**values: Any) -> Training:
+def training(for_estimate: bool = False, **values: Any) -> Training:
     config = Config.create(**{"train_size": 400, "epochs": 4, **values})
     dataset = datasets.load("digits")
     drawn = corrupt(config, dataset.train_labels)
-    return Training(config, dataset, split(config, dataset, drawn.given), drawn.transition, CPU)
+    division = split(config, dataset, drawn.given)
+    return Training(config, dataset, division, drawn.transition, CPU, for_estimate=for_estimate)
 
 
 def run(**values: Any) -> Training:
@@ -194,13 +195,15 @@ def test_forward_correction_without_noise_trains_as_cce() -> None:
 
 
 def test_a_loss_that_is_no_number_ends_the_run() -> None:
-    with pytest.raises(RunFailed, match=r"epoch \d.*learning rate below"):
+    with pytest.raises(RunFailed, match=r"epoch \d.*learning rate"):
         run(lr=1e20, loss="cce")
 
 
-def test_pruning_everything_ends_the_run() -> None:
-    with pytest.raises(RunFailed, match="kept 0 samples"):
-        run(loss="trunc-lq(k=1)", prune_from=1)
+def test_pruning_everything_ends_the_training_with_the_best_epoch_so_far() -> None:
+    done = run(loss="trunc-lq(k=1)", prune_from=2, epochs=6)
+    assert len(done.epochs) == 2 and done.n_kept == 0
+    assert "kept 0" in done.ended_early
+    assert done.result().best_epoch == max(done.epochs, key=lambda epoch: epoch.val_accuracy).epoch
 
 
 def test_a_checkpoint_gives_the_network_back(tmp_path: Any) -> None:

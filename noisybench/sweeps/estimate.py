@@ -3,10 +3,12 @@
 import socket
 from contextlib import suppress
 from statistics import fmean
+from typing import Any
 
 from noisybench.config import Config
 from noisybench.errors import UnknownName
-from noisybench.registry import METHODS
+from noisybench.methods import Method, method_of
+from noisybench.registry import METHODS, Bound
 from noisybench.store import Store
 
 # What the time of an epoch depends on, beside the method.
@@ -22,7 +24,7 @@ class Forecast:
         seconds: dict[Kind, list[float]] = {}
         for row in store.epoch_seconds((*KIND, "loss"), socket.gethostname(), device):
             with suppress(UnknownName):  # a loss of a noisybench that knows more
-                kind = (*(row[name] for name in KIND), METHODS.bind(row["loss"]).entry.name)
+                kind = (*(row[name] for name in KIND), _networks(METHODS.bind(row["loss"])))
                 seconds.setdefault(kind, []).append(row["seconds"])
         self.seconds = {kind: fmean(values) for kind, values in seconds.items()}
 
@@ -34,7 +36,13 @@ class Forecast:
 
 def kind_of(config: Config) -> Kind:
     """What the time of the run's epochs depends on."""
-    return (*(getattr(config, name) for name in KIND), METHODS.bind(config.loss).entry.name)
+    return (*(getattr(config, name) for name in KIND), _networks(config.bound("loss")))
+
+
+def _networks(loss: Bound[Any]) -> str:
+    """The name of a method that has other networks than the usual one, else ""."""
+    is_usual = type(method_of(loss)).networks is Method.networks
+    return "" if is_usual else loss.entry.name
 
 
 def in_words(seconds: float) -> str:
