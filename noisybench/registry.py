@@ -77,20 +77,6 @@ class NoiseInfo:
     open_set: bool = False
 
 
-@dataclass(frozen=True)
-class LossInfo:
-    """How a loss is used in training; on its way into `methods`."""
-
-    criterion: str = ""
-    prunes_by: str = ""
-    trains_as: str = ""
-    scheduled: bool = False
-    first_stage: str = ""
-    trained_by: str = "loop:Training"
-    needs_features: bool = False
-    protocol: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Origin(NamedTuple):
     """Where an entry that is not noisybench's own comes from: the file's name, or the package and version;
     digest and source of a file."""
@@ -415,7 +401,6 @@ def _arguments(text: str, inside: str) -> dict[str, Any]:
 
 
 METHODS = Registry("loss", "noisybench.methods", NoMetadata, "noisybench.methods")
-LOSSES = Registry("loss function", "noisybench.losses", LossInfo)
 NOISES = Registry("noise", "noisybench.labels.noises", NoiseInfo, "noisybench.noises")
 DATASETS = Registry("data set", "noisybench.datasets", DatasetInfo)
 MODELS = Registry("model", "noisybench.models", ModelInfo, "noisybench.models")

@@ -64,7 +64,6 @@ def training(**values: Any) -> Training:
 def test_no_step_waits_for_the_host(loss: str, optimiser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # As on an accelerator.
     monkeypatch.setattr(Images, "_on_cpu", Images._on_accelerator)
-    monkeypatch.setattr("noisybench.losses.forward._in_blocks", lambda logits, transition: False)
     made = training(loss=loss, optimiser=optimiser, augment="flip-crop")
     made.model.train()
     sums = Sums(CPU)

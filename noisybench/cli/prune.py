@@ -7,7 +7,7 @@ import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
 from noisybench.cli.console import print_json, say, warn
-from noisybench.losses import K
+from noisybench.losses.per_sample import K
 from noisybench.options import OptionSpec
 
 THRESHOLD = OptionSpec.of(K).option

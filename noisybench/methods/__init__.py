@@ -6,7 +6,7 @@ A plain loss function is lifted to a Method (`LossMethod`): it is one registered
 
 # Tables list methods in the order in which they are registered: that of the paper, then by year.
 # isort: off
-from noisybench.methods import plain as plain
+from noisybench.losses import per_sample as per_sample
 from noisybench.methods import trunc_lq as trunc_lq
 from noisybench.methods import forward as forward
 from noisybench.methods import wang2018 as wang2018

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from noisybench.losses import forward_t
+from noisybench.losses.per_sample import forward_t
 from noisybench.methods.method import Batch, Method, State, TrainingData
 from noisybench.registry import METHODS
 

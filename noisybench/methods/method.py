@@ -143,7 +143,7 @@ class Method:
 
     def validation_loss(self, logits: "Tensor", given: "Tensor", state: State) -> "Tensor":
         """The losses (n,) of validation images with logits (n, classes): by default cross entropy."""
-        from noisybench.losses import cce
+        from noisybench.losses.per_sample import cce
 
         return cce(logits, given)
 

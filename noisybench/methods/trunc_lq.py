@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from noisybench.losses import K, Q, lq
+from noisybench.losses.per_sample import K, Q, lq
 from noisybench.methods.method import Batch, Method, Run, Selection, State
 from noisybench.registry import METHODS
 

@@ -21,7 +21,7 @@ Where the description leaves room, this is what is done here:
 
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from noisybench.losses import cce
+from noisybench.losses.per_sample import cce
 from noisybench.methods.method import Batch, Method, Run, Selection, State, TrainingData
 from noisybench.options import Option
 from noisybench.registry import METHODS

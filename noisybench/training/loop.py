@@ -16,7 +16,7 @@ from noisybench.config import Config, Epoch, Pruning, Result
 from noisybench.datasets import Dataset
 from noisybench.errors import RunFailed
 from noisybench.labels.open_set import NO_CLASS
-from noisybench.losses import log_likelihood
+from noisybench.losses.per_sample import log_likelihood
 from noisybench.methods import Batch, Selection, TrainingData
 from noisybench.registry import MODELS
 from noisybench.seeding import torch_seed

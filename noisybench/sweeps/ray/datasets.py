@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisybench.datasets.home import META, N_DIGITS, folder_of, metadata_of, read_meta, replacing_folder
+from noisybench.datasets.dataset import N_DIGITS
+from noisybench.datasets.home import META, folder_of, metadata_of, read_meta, replacing_folder
 from noisybench.errors import DataError
 
 if TYPE_CHECKING:
