@@ -6,8 +6,8 @@ Option(...)]``; the first line of its docstring is its help text.  What else is 
 metadata: a misspelt key is an error at registration.
 
 `Registry.bind` reads the text a user writes, such as ``lq(q=0.5)``, into a `Bound` entry whose `str` is the
-canonical form with the hyper-parameters spelled out, so that ``lq`` and ``lq(q=0.7)`` are the same.  Only a
-text that is empty by default is left out while it is empty.
+canonical form with the hyper-parameters spelled out, so that ``lq`` and ``lq(q=0.7)`` are the same.  Only
+what is empty or None by default is left out while it is that.
 
 Entries come from noisybench itself, from entry points of installed packages (the group of each registry),
 and from files of the user: ``path/to/file.py:name``.
@@ -114,7 +114,7 @@ class Bound(Generic[M]):
 
     def __str__(self) -> str:
         defaults = self.entry.defaults
-        return self._written(lambda name, value: (value, defaults[name]) != ("", ""))
+        return self._written(lambda name, value: value not in ("", None) or value != defaults[name])
 
     def __hash__(self) -> int:
         return hash(str(self))

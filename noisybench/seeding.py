@@ -8,7 +8,15 @@ epoch is derived from (seed, epoch): a resumed run needs no random state from th
 import numpy as np
 from numpy.typing import NDArray
 
-STREAMS = {"noise": 0, "subset": 1, "split": 2, "initialisation": 3, "order": 4, "open_set": 5}
+STREAMS = {
+    "noise": 0,
+    "subset": 1,
+    "split": 2,
+    "initialisation": 3,
+    "order": 4,
+    "open_set": 5,
+    "second network": 6,
+}
 
 
 def generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:

@@ -25,6 +25,9 @@ CASES: list[dict[str, Any]] = [
     {**SHORT, "loss": "trunc-lq(q=0, k=0.09)", "prune_from": 2, "prune_every": 1, "augment": "flip-crop"},
     {**SHORT, "loss": "cce", "model": "resnet8(width=8)", "augment": "flip-crop"},
     {**SHORT, "loss": "wang2018(neighbours=10)", "model": "mlp", "prune_from": 2, "lr": 0.001},
+    {**SHORT, "loss": "co-teaching(warm_up=3)"},
+    {**SHORT, "loss": "elr"},
+    {**SHORT, "loss": "self-paced"},
     {**SHORT, "loss": "lq", "optimiser": "adam", "lr": 0.001},
     {**SHORT, "loss": "mae", "noise": "open-set(source=digits)", "milestones": "2 4"},
 ]

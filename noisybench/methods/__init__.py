@@ -10,6 +10,9 @@ from noisybench.losses import per_sample as per_sample
 from noisybench.methods import trunc_lq as trunc_lq
 from noisybench.methods import forward as forward
 from noisybench.methods import wang2018 as wang2018
+from noisybench.methods import self_paced as self_paced
+from noisybench.methods import co_teaching as co_teaching
+from noisybench.methods import elr as elr
 
 # isort: on
 from noisybench.methods.method import (

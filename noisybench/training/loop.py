@@ -126,9 +126,8 @@ class Training:
         self.model = build_model(config, dataset, device)
         self.optimiser = _optimiser(config, self.model, device)
         matrix = None if transition is None else torch.tensor(transition, dtype=torch.float32, device=device)
-        self.state = self.method.start(
-            TrainingData(self.given, dataset.n_classes, matrix, config.rate, config.epochs)
-        )
+        self.data = TrainingData(self.given, dataset.n_classes, matrix, config.rate, config.epochs)
+        self.state = self.method.start(self.data)
         self.kept_rows = np.arange(len(split.train))
         self.n_kept = len(self.kept_rows)
         self.best = Best()

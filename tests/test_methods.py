@@ -1,0 +1,143 @@
+"""Methods: the contract that all keep, and each against its description."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_training import run, training
+
+import noisybench
+from noisybench.batches import epoch_steps
+from noisybench.config import Config
+from noisybench.methods import Batch
+from noisybench.registry import METHODS
+from noisybench.training.loop import Sums
+
+CPU = torch.device("cpu")
+PACKAGE = Path(noisybench.__file__).parent
+NAMES = [entry.name for entry in METHODS]
+
+
+def test_no_method_is_named_outside_its_file() -> None:
+    """But for the default of --loss, and for the figures of the paper, which are of losses that it names."""
+    allowed = {("config.py", "cce"), *(("figures.py", name) for name in ("cce", "mae", "lq"))}
+    named = {
+        (path.name, entry.name)
+        for path in PACKAGE.rglob("*.py")
+        for entry in METHODS
+        if path.relative_to(PACKAGE).parts[0] not in ("losses", "methods")
+        and re.search(rf"""['"]{re.escape(entry.name)}(\(.*\))?['"]""", path.read_text())
+    }
+    assert named <= allowed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_learns_and_predicts(name: str) -> None:
+    values: dict[str, Any] = {"model": "mlp", "batch_size": 32, "optimiser": "sgd", "lr": 0.1, "epochs": 6}
+    if name == "wang2018":
+        values |= {"optimiser": "adam", "lr": 0.001}
+    done = run(loss=name, noise="uniform", rate=0.2, train_size=1200, **values)
+    assert done.epochs[-1].test_accuracy > 0.3
+    assert done.training_logits(best=True).shape == (len(done.given), 10)
+    assert done.state.keys() == done.method.start(done.data).keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_method_measures_is_what_it_optimises(name: str) -> None:
+    """The mean training loss of an epoch of one batch is the loss before the step."""
+    made = training(loss=name, model="mlp", batch_size=360)
+    (step,) = epoch_steps(np.arange(360), 360, False, 0, 1, CPU)
+    made.method.before_epoch(1, made.state)
+    made.model.train()
+    saved = {key: value.clone() for key, value in made.state.items()}
+    output = made.method.forward(made.model, made.train_images.augmented(step))
+    losses = made.method.loss(output, Batch(step.rows, made.given[step.rows]), made.state)
+    for key, value in saved.items():
+        made.state[key].copy_(value)
+    sums = Sums(CPU)
+    made._step(step, sums)
+    assert sums.means()[0] == pytest.approx(losses.mean().item(), rel=1e-5)
+
+
+def stepped(made: Any, rows: int = 60) -> tuple[Any, Any, Any]:
+    """The first batch of a run, with the output of the network for it."""
+    step = next(epoch_steps(np.arange(len(made.given)), rows, False, 0, 1, CPU))
+    made.model.train()
+    output = made.method.forward(made.model, made.train_images.augmented(step))
+    return step, Batch(step.rows, made.given[step.rows]), output
+
+
+def test_in_co_teaching_each_network_learns_from_the_small_losses_of_the_other() -> None:
+    made = training(loss="co-teaching(forget_rate=0.3, warm_up=2)")
+    first, second = made.model.children()
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    for epoch, left_out in ((1, 0.15), (2, 0.3), (9, 0.3)):
+        made.method.before_epoch(epoch, made.state)
+        _, batch, output = stepped(made)
+        of_first, of_second = (
+            -logits.log_softmax(1).gather(1, batch.given[:, None]).squeeze(1) for logits in output
+        )
+        kept = int((1 - left_out) * 60)
+        expected = of_first[of_second.argsort()[:kept]].mean() + of_second[of_first.argsort()[:kept]].mean()
+        assert made.method.loss(output, batch, made.state).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_forget_rate_of_co_teaching_is_the_noise_rate_unless_it_is_given() -> None:
+    assert training(loss="co-teaching", rate=0.2).state["forget_rate"].item() == pytest.approx(0.2)
+    assert training(loss="co-teaching(forget_rate=0)", rate=0.2).state["forget_rate"].item() == 0
+
+
+def test_the_first_network_of_co_teaching_begins_as_that_of_cce() -> None:
+    first, _ = training(loss="co-teaching").model.children()
+    for a, b in zip(first.parameters(), training(loss="cce").model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_targets_of_elr_are_running_averages_of_predictions() -> None:
+    made = training(loss="elr(beta=0.6, strength=2)")
+    expected = np.zeros((len(made.given), 10))
+    for _ in range(3):
+        step, batch, output = stepped(made)
+        p = output.softmax(1).clamp(1e-4, 1 - 1e-4).detach().numpy()
+        rows = step.rows.numpy()
+        expected[rows] = 0.6 * expected[rows] + 0.4 * p / p.sum(1, keepdims=True)
+        cross_entropy = -output.log_softmax(1).gather(1, batch.given[:, None]).squeeze(1).detach().numpy()
+        loss = cross_entropy + 2 * np.log(1 - (expected[rows] * p).sum(1))
+        assert made.method.loss(output, batch, made.state).detach().numpy() == pytest.approx(loss, rel=1e-4)
+    assert made.state["targets"].numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_self_paced_learning_begins_with_all_then_lets_half_in_and_ever_more() -> None:
+    made = training(loss="self-paced(growth=1.5)", epochs=4)
+    thresholds, below = [], []
+
+    def after(epoch: int) -> None:
+        losses = -made.training_logits().log_softmax(1).gather(1, made.given[:, None]).squeeze(1)
+        below.append((losses < made.state["threshold"]).float().mean().item())
+        thresholds.append(made.state["threshold"].item())
+
+    list(made.run(after))
+    assert below[0] == pytest.approx(0.5, abs=0.01)
+    assert thresholds == pytest.approx([thresholds[0] * 1.5**n for n in range(4)])
+
+
+def test_self_paced_learning_leaves_out_samples_at_the_threshold_and_above() -> None:
+    made = training(loss="self-paced")
+    _, batch, output = stepped(made)
+    losses = -output.log_softmax(1).gather(1, batch.given[:, None]).squeeze(1)
+    threshold = losses.sort().values[20].item()
+    made.state["threshold"].fill_(threshold)
+    assert made.method.loss(output, batch, made.state).item() == pytest.approx(
+        losses[losses < threshold].mean().item(), rel=1e-5
+    )
+    made.state["threshold"].fill_(0)
+    assert made.method.loss(output, batch, made.state).item() == 0
+
+
+def test_methods_carry_their_hyper_parameters_in_their_name() -> None:
+    config = Config.create(loss="co-teaching")
+    assert config.loss == "co-teaching(warm_up=10)"
+    assert config.identity == Config.create(loss="co-teaching(warm_up=10, forget_rate=None)").identity
