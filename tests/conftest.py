@@ -1,5 +1,6 @@
 """Tests never touch the user's data home or store."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,15 @@ from typing import Any
 
 import pytest
 from commands import as_json
+from hypothesis import settings
+
+# Nothing has imported torch yet.  Each of xdist's workers, and what it starts, computes in one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# `pytest --hypothesis-profile=thorough` tries more.
+settings.register_profile("quick", max_examples=10, deadline=None)
+settings.register_profile("thorough", max_examples=60, deadline=None)
+settings.load_profile("quick")
 
 # Tests of `benchmarks`, which is not installed; last, so that an installed noisybench is what is tested.
 sys.path.append(str(Path(__file__).parent.parent))

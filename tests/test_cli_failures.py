@@ -117,6 +117,7 @@ def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_is_marked_and_can_be_done_again(number: int, code: int, database: Path) -> None:
     values = ("train", "--epochs", "100000", "--quiet")
@@ -138,6 +139,7 @@ def _running(database: Path) -> str:
     return rows[0]["id"] if rows else ""
 
 
+@pytest.mark.slow
 def test_a_network_that_finds_no_room_fails_the_run_and_leaves_a_store(database: Path) -> None:
     """As on a full disk: files may not grow beyond what the store needs."""
 
@@ -152,6 +154,7 @@ def test_a_network_that_finds_no_room_fails_the_run_and_leaves_a_store(database:
     assert not list(Store.open(database).folder(row["id"]).iterdir())
 
 
+@pytest.mark.slow
 def test_a_store_that_finds_no_room_says_so(tmp_path: Path, database: Path) -> None:
     def tiny_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))

@@ -26,6 +26,7 @@ def stores(tmp_path: Path) -> list[Store]:
     return [Store.open(tmp_path / "from" / f"{name}.db") for name in "abc"]
 
 
+@pytest.mark.slow
 def test_merging_shards_is_the_unsharded_sweep_bit_for_bit(tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text(

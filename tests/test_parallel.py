@@ -46,6 +46,7 @@ def at_once(
     return parallel.sweep(plan(configs, store))
 
 
+@pytest.mark.slow
 def test_runs_at_once_are_the_runs_one_after_the_other(
     store: Store, tmp_path: Path, one_thread: None
 ) -> None:

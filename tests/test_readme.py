@@ -25,6 +25,7 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("noisybench ")]
 
 
+@pytest.mark.slow
 def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
     environment = {**os.environ, "NOISYBENCH_DB": str(tmp_path / "runs.db")}
     code = "from noisybench.cli import main; main()"

@@ -178,6 +178,7 @@ def test_latex_marks_the_best_and_states_the_statistics() -> None:
     assert r"\multicolumn{4}{c}{uniform} & \multicolumn{4}{c}{class-dependent}" in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 @pytest.mark.parametrize("packages", ["booktabs", "booktabs,graphicx"])
 @ALL

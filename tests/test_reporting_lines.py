@@ -92,6 +92,7 @@ def test_latex_is_ascii_with_equally_many_columns() -> None:
     assert counts == [4] * (1 + 2 * (1 + 3))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path: Path) -> None:
     head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"

@@ -232,6 +232,7 @@ def test_two_stores_on_one_file_see_each_other(store: Store) -> None:
     assert store.completed(CONFIG.identity) is None
 
 
+@pytest.mark.slow
 def test_several_processes_may_make_one_store_at_once(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from noisybench.store import Store;"
