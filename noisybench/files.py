@@ -15,8 +15,10 @@ def replacing(path: Path, alone: bool = False) -> Iterator[BinaryIO]:
     time, so that a part which a killed process left behind is overwritten by the next.  Raises OSError.
     """
     part = path.with_name(f".{path.name}.part" if alone else f".{path.name}.{os.getpid()}.part")
+    # A link that lies there would be followed: "x" makes a new file or nothing.
+    part.unlink(missing_ok=True)
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -53,7 +53,7 @@ def content(path: Path) -> dict[str, Any]:
         name: sorted(json.dumps(row, sort_keys=True) for row in store.db.query(f"SELECT * FROM {name}"))
         for name in TABLES
     }
-    folder = store.folder("")
+    folder = store.networks
     files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     store.db.conn.close()
     return {**rows, "files": files}

@@ -22,7 +22,7 @@ from noisybench.store.frames import NAMES
 def store(database: Path) -> Store:
     """Two completed runs, one of them pruned and evaluated, and one that failed."""
     store = Store.open(database)
-    run = put(store, accuracy=1 / 3, estimate=Estimate("none", [[0.1, 0.9], [0.0, 1.0]]))
+    run = put(store, accuracy=1 / 3, estimate=Estimate("0123456789ab", [[0.1, 0.9], [0.0, 1.0]]))
     store.add(run, PRUNING)
     store.add_evaluation(run, "test", EVALUATION)
     put(store, replace(CONFIG, seed=4, train_size=300, rate=0.1), commit="abc")

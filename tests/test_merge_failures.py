@@ -110,7 +110,7 @@ def test_a_source_that_is_the_target_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [text, foreign, newer])
 def test_a_target_that_is_no_store_is_left_as_it_is(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     good, into = make(tmp_path / "good.db"), make(tmp_path / "all.db")
-    shutil.rmtree(Store.folder(Store(into, None), ""))
+    shutil.rmtree(Store(into, None).networks)
     damage(into)
     before = into.read_bytes()
     assert noisybench("runs", "merge", good, "--into", into).exit_code == 2

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted, StoreError, StoreUnwritable
+from noisybench.store.ids import run_id
 from noisybench.store.processes import is_alive, is_running
 from noisybench.store.schema import APPLICATION
 from noisybench.store.tables import Row as Row
@@ -151,8 +152,10 @@ class Store(Tables):
                 row = self.find(run)
                 if is_alive(row, socket.gethostname()):
                     raise _busy(row)
-                self.forget(run)
-            self.remove_folder(run)
+                # Raises before anything is deleted if the folder is not the store's own.
+                self.folder(row["id"])
+                self.forget(row["id"])
+            self.remove_folder(row["id"])
 
     def end_dead_runs(self) -> None:
         """Mark as interrupted the runs of processes that were killed on this machine."""
@@ -252,11 +255,6 @@ class Store(Tables):
 
     def _events(self, table: str, run: str) -> list[Row]:
         return [{name: row[name] for name in row if name != "run"} for row in self.details(table, run)]
-
-
-def run_id(identity: str, attempt: int) -> str:
-    """What the `attempt`-th attempt at a config, from 1, is called."""
-    return identity[:12] + (f"-{attempt}" if attempt > 1 else "")
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from noisybench.store.ids import ID_COLUMNS, malformed_id
 from noisybench.store.schema import tables
 
 # Of the types that columns are declared with, the ones that their values can have.
@@ -30,4 +31,4 @@ def complaint(conn: sqlite3.Connection) -> str:
         query = f"SELECT 1 FROM {table} WHERE {' OR '.join(conditions)} LIMIT 1"
         if conn.execute(query).fetchone():
             return f"table {table} has values that it cannot have"
-    return ""
+    return malformed_id(conn, tuple(ID_COLUMNS))

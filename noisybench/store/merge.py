@@ -13,17 +13,24 @@ An attempt keeps its id unless another at the same config has it.
 """
 
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 
 from noisybench.errors import StoreError
-from noisybench.store import Store, run_id
+from noisybench.store import Store
 from noisybench.store.attempts import Attempt, Contradiction, attempts, contradictions
+from noisybench.store.ids import run_id
 from noisybench.store.processes import is_running
 from noisybench.store.snapshot import snapshot
+
+# The folder in which a merge of this process has its networks, with a random end.
+STAGE = re.compile(r"\.merge-([1-9][0-9]{0,9})(-.*)?")
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,10 @@ def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Pl
     offered = [attempt.at_rest() for attempt in offered]
     target = Store.open(into)
     plan = make_plan(target, offered, claims)
-    stage = target.folder(f".merge-{os.getpid()}")
+    stage = None
     try:
         # Networks may be large, and nobody else can write during a transaction: they are copied before.
+        stage = _make_stage(target)
         staged = _stage(plan, target, stage)
         with target.transaction():
             if make_plan(target, offered, claims) != plan:
@@ -87,7 +95,11 @@ def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Pl
     except OSError as error:
         raise StoreError(f"The networks cannot be copied beside {into}: {error}.") from None
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
+            # It was made for this merge, which had no networks.
+            with suppress(OSError):
+                target.networks.rmdir()
     return plan
 
 
@@ -152,18 +164,26 @@ def _named(kept: Sequence[Attempt]) -> dict[Attempt, str]:
     return {attempt: run_id(attempt.identity, n) for n, attempt in number.items()}
 
 
+def _make_stage(target: Store) -> Path:
+    """A new folder in which networks wait for their rows; those that killed merges left are removed."""
+    target.networks.mkdir(exist_ok=True)
+    for left in target.networks.glob(".merge-*"):
+        process = STAGE.fullmatch(left.name)
+        if process and not is_running(int(process[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(mkdtemp(prefix=f".merge-{os.getpid()}-", dir=target.networks))
+
+
 def _stage(plan: Plan, target: Store, stage: Path) -> set[str]:
     """Copy the networks that the target lacks into the folder `stage`; return their runs."""
-    for left in stage.parent.glob(".merge-*"):
-        if not is_running(int(left.name.rpartition("-")[2])):
-            shutil.rmtree(left, ignore_errors=True)
     staged = set()
     for copy in plan.copies:
-        folder = copy.attempt.store.folder(copy.attempt.id)
+        files = copy.attempt.store.files(copy.attempt.id)
         wanted = copy.run not in staged and (copy.new or not target.folder(copy.run).exists())
-        if wanted and folder.is_dir():
-            unfinished = shutil.ignore_patterns("*.tmp", "*.part")
-            shutil.copytree(folder, stage / copy.run, copy_function=_link, ignore=unfinished)
+        if wanted and files:
+            (stage / copy.run).mkdir()
+            for file in files:
+                _link(str(file), str(stage / copy.run / file.name))
             staged.add(copy.run)
     return staged
 

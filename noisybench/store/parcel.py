@@ -1,11 +1,16 @@
 """A run on its way from one store to another, where no file can be reached by both."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from noisybench.errors import StoreError
 from noisybench.store import Row, Store
+from noisybench.store.ids import checked_id
+from noisybench.store.schema import tables
 
 TABLES = ("epochs", "prunings", "transitions", "evaluations")
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -22,24 +27,49 @@ class Parcel:
         What an unfinished run needs to go on stays where it is.  Raises StoreError.
         """
         row = store.find(run)
-        folder = store.folder(row["id"])
-        wanted = files and row["status"] == "completed" and folder.is_dir()
+        wanted = files and row["status"] == "completed"
         return cls(
             rows={"runs": [row], **{table: store.details(table, row["id"]) for table in TABLES}},
-            files={file.name: file.read_bytes() for file in folder.iterdir()} if wanted else {},
+            files={file.name: file.read_bytes() for file in store.files(row["id"])} if wanted else {},
         )
 
-    def unpack(self, path: Path) -> Path:
-        """Make a store of this run alone at `path`, to be merged into another."""
+    def unpack(self, folder: Path) -> Path:
+        """Make a store of this run alone in a folder, to be merged into another, and return its file.
+
+        Raises StoreError for what no store would send: nothing is written then.
+        """
+        run = self._checked()
+        host = re.sub(r"[^\w-]", "_", str(self.rows["runs"][0].get("host") or "node"))[:60]
+        path = folder / f"{host}.db"
         store = Store.open(path)
-        with store.transaction():
-            for table, rows in self.rows.items():
-                for row in rows:
-                    store.insert(table, row)
-        store.conn.close()
-        if self.files:
-            folder = store.folder(str(self.rows["runs"][0]["id"]))
-            folder.mkdir(parents=True)
-            for name, content in self.files.items():
-                (folder / name).write_bytes(content)
+        try:
+            with store.transaction():
+                for table, rows in self.rows.items():
+                    for row in rows:
+                        store.insert(table, row)
+            if self.files:
+                store.folder(run).mkdir(parents=True)
+                for name, content in self.files.items():
+                    (store.folder(run) / name).write_bytes(content)
+        finally:
+            store.conn.close()
         return path
+
+    def _checked(self) -> str:
+        """The id of the run.  Raises StoreError unless tables, columns, ids and file names are a run's."""
+        known = {table: set(columns) for table, (columns, _) in tables().items()}
+        if len(self.rows.get("runs", ())) != 1:
+            raise StoreError("What was sent is not one run.")
+        run = checked_id(str(self.rows["runs"][0].get("id")))
+        for table, rows in self.rows.items():
+            owner = "id" if table == "runs" else "run"
+            if any(not row.keys() <= known.get(table, set()) or row.get(owner) != run for row in rows):
+                raise StoreError(
+                    f"What was sent as run {run} has rows of table {table!r} that are not its own."
+                )
+        for name in self.files:
+            if not FILE_NAME.fullmatch(name):
+                raise StoreError(
+                    f"What was sent as run {run} has a file {name!r}: no file of a run is called so."
+                )
+        return run

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import StoreError
 from noisybench.store.health import complaint
+from noisybench.store.ids import checked_id, malformed_id
 from noisybench.store.schema import migrate
 from noisybench.store.trouble import ERRORS, PATIENCE, damaged, explained
 
@@ -90,12 +91,45 @@ class Tables:
         """The rows of `epochs`, `prunings`, `transitions` or `evaluations` that belong to a run."""
         return self.query(f"SELECT * FROM {table} WHERE run = ? ORDER BY rowid", [run])
 
+    @property
+    def networks(self) -> Path:
+        """The folder of all networks, with a folder a run.  Raises StoreError if it is a symbolic link."""
+        folder = self.path.with_name(f"{self.path.name}-runs")
+        _refuse_link(folder)
+        return folder
+
     def folder(self, run: str) -> Path:
-        """Where the run's network lies."""
-        return self.path.with_name(f"{self.path.name}-runs") / run
+        """The folder of the network of the run with this id, which may not exist yet.
+
+        Raises StoreError for what has not the form of an id, and for a folder that is a symbolic link:
+        whatever a store claims, its runs are read, written and deleted beside its file only.
+        """
+        folder = self.networks / checked_id(run)
+        _refuse_link(folder)
+        return folder
+
+    def files(self, run: str) -> list[Path]:
+        """The files of a run, but for half-written ones.
+
+        Raises StoreError for what is no plain file: a link might lead to a file that is none of the run's.
+        """
+        folder = self.folder(run)
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        for file in found:
+            if file.is_symlink() or not file.is_file():
+                raise StoreError(f"{file} is not a plain file, as all files of a run are. Remove it.")
+        return [file for file in found if file.suffix not in (".tmp", ".part")]
 
     def remove_folder(self, run: str) -> None:
         shutil.rmtree(self.folder(run), ignore_errors=True)
+
+
+def _refuse_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise StoreError(
+            f"{folder} is a symbolic link, and a store follows none. Move the folder itself to this place,"
+            " or remove the link."
+        )
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -103,7 +137,8 @@ def opened(path: Path) -> sqlite3.Connection:
     try:
         conn = sqlite3.connect(path, timeout=PATIENCE)
         migrate(conn)
-        found = complaint(conn) if path.exists() and path.stat().st_size <= CHECKED else ""
+        small = path.exists() and path.stat().st_size <= CHECKED
+        found = complaint(conn) if small else malformed_id(conn, ("runs", "transitions"))
     except ERRORS as error:
         raise explained(path, error) from None
     except StoreError as error:

@@ -215,9 +215,8 @@ class Cluster(JobQueue):
             self._skip(submitted.job, submitted.observer)
             return
         if response.parcel is not None:
-            host = response.parcel.rows["runs"][0]["host"]
             with tempfile.TemporaryDirectory(prefix="noisybench-") as folder:
-                path = response.parcel.unpack(Path(folder, f"{host}.db"))
+                path = response.parcel.unpack(Path(folder))
                 merged = merge([path], self.store.path, claims=[submitted.claim])
                 self.contradictions += merged.contradictions
         if response.failure:

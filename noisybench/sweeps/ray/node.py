@@ -85,7 +85,7 @@ def _train(request: RunRequest, folder: Path, observer: RunObserver) -> RunRespo
     try:
         if request.stage is not None:
             with tempfile.TemporaryDirectory(dir=folder) as temporary:
-                merge([request.stage.unpack(Path(temporary, "stage.db"))], path)
+                merge([request.stage.unpack(Path(temporary))], path)
         deadline = time.monotonic() + BUSY_TIMEOUT
         while True:
             try:

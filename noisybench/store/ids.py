@@ -1,0 +1,51 @@
+"""The form of a run's id and of a config's identity.
+
+A store may come from somebody else, and folders are named by ids: whatever is not of this form is refused.
+"""
+
+import re
+import sqlite3
+from typing import Any
+
+from noisybench.errors import StoreError
+
+IDENTITY = re.compile(r"[0-9a-f]{16}")
+RUN_ID = re.compile(r"[0-9a-f]{12}(-[1-9][0-9]{0,8})?")
+
+# The columns that hold ids and identities, by table.
+ID_COLUMNS = {
+    "runs": {"id": RUN_ID, "identity": IDENTITY},
+    "epochs": {"run": RUN_ID},
+    "prunings": {"run": RUN_ID},
+    "transitions": {"run": RUN_ID, "estimated_by": RUN_ID},
+    "evaluations": {"run": RUN_ID},
+}
+
+
+def run_id(identity: str, attempt: int) -> str:
+    """The id of the `attempt`-th attempt, from 1, at the config with this identity."""
+    return checked_id(identity[:12] + (f"-{attempt}" if attempt > 1 else ""))
+
+
+def checked_id(run: str) -> str:
+    """The id itself.  Raises StoreError if it does not have the form of one."""
+    if not has_form(RUN_ID, run):
+        raise StoreError(
+            f"{run!r} is not the id of a run: ids are 12 hexadecimal digits, with -2, -3, … for further"
+            " attempts."
+        )
+    return run
+
+
+def has_form(form: re.Pattern[str], value: Any) -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None
+
+
+def malformed_id(conn: sqlite3.Connection, tables: tuple[str, ...]) -> str:
+    """The first id or identity in these tables that has another form, in words; "" if there is none."""
+    for table in tables:
+        for column, form in ID_COLUMNS[table].items():
+            for (value,) in conn.execute(f"SELECT DISTINCT [{column}] FROM {table}"):
+                if not has_form(form, value):
+                    return f"table {table} has {value!r} as {column}, which has not the form of one"
+    return ""
