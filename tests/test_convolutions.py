@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -28,7 +28,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Tensor]]:
     yield found
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 9),
     c_in=st.integers(1, 5),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from noisybench.config import Config
@@ -44,7 +44,6 @@ def draw(labels: np.ndarray, transition: np.ndarray, seed: int = 0, draws: str =
 # What is drawn
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     name=st.sampled_from(NAMES),
     draws=st.sampled_from(DRAWS),
@@ -73,7 +72,6 @@ def test_the_true_rate_of_uniform_inclusive_is_lower() -> None:
     assert rate == pytest.approx(0.45, abs=6 * (0.45 * 0.55 / 100_000) ** 0.5)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     name=st.sampled_from(NAMES),
     rate=st.floats(0, 0.999),
@@ -99,7 +97,6 @@ def test_exact_draws_of_a_round_number_are_that_number() -> None:
         assert realised_rate(labels, noisy) == rate
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     name=st.sampled_from(NAMES),
     draws=st.sampled_from(DRAWS),

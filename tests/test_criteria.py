@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
@@ -169,7 +169,6 @@ def test_no_samples_and_none_that_count_are_as_for_cross_entropy(reduction: str,
     seed=st.integers(0, 1000),
     ignored=st.sets(st.integers(0, 63)),
 )
-@settings(max_examples=25, deadline=None)
 def test_lq_goes_to_cross_entropy_with_q(q: float, shape: list[int], seed: int, ignored: set[int]) -> None:
     logits, target = random_batch(*shape, seed=seed)
     for i in ignored:

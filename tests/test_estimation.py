@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from commands import as_json, noisybench, succeed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_training import training
 
@@ -23,7 +23,6 @@ def softmax(n: int, classes: int, seed: int) -> Any:
     return torch.tensor(np.random.default_rng(seed).normal(size=(n, classes)) * 3).softmax(1).numpy()
 
 
-@settings(max_examples=30, deadline=None)
 @given(n=st.integers(40, 400), classes=st.integers(2, 12), seed=st.integers(0, 99))
 def test_a_row_is_that_of_the_best_sample_below_the_97th_percentile(n: int, classes: int, seed: int) -> None:
     """By sorting: of n distinct scores, those from rank ceil(0.97 (n - 1)) on are dropped."""

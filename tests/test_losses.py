@@ -12,7 +12,7 @@ from typing import Any
 import mpmath
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -237,7 +237,6 @@ def test_trunc_lq_has_no_gradient_up_to_k_and_that_of_lq_above(q: float, dtype: 
     assert torch.equal(truncated[3:], plain[3:]) and (plain != 0).all()
 
 
-@settings(max_examples=50)
 @given(f=st.floats(0.001, 0.999), q=st.floats(0.01, 1), k=st.floats(0.01, 0.99))
 def test_the_minimiser_of_eq_12_is_the_indicator_of_f_above_k(f: float, q: float, k: float) -> None:
     if math.isclose(f, k, rel_tol=1e-6):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stores import content, counted, put
 from test_store import CONFIG
@@ -43,7 +43,6 @@ def completed(path: Path) -> Counter[Any]:
     return Counter(Store.open(path).db.conn.execute(f"{sql} WHERE status = 'completed'").fetchall())
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.tuples(RUNS, RUNS, RUNS), st.permutations([0, 1, 2]))
 def test_nothing_is_lost_nothing_is_twice_and_the_order_decides_nothing(
     worlds: tuple[list[dict[str, Any]], ...], order: list[int]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import as_json, noisybench, succeed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from noisybench import datasets
@@ -32,7 +32,6 @@ def origin(corruption: Corruption) -> Any:
     return corruption.open_set.origin
 
 
-@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), rate=st.floats(0, 0.99))
 def test_exact_draws_replace_a_share_of_every_class_and_keep_its_labels(seed: int, rate: float) -> None:
     labels = datasets.load("digits").train_labels
@@ -43,7 +42,6 @@ def test_exact_draws_replace_a_share_of_every_class_and_keep_its_labels(seed: in
         assert replaced[labels == y].sum() == round(rate * (labels == y).sum())
 
 
-@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), rates=st.tuples(st.floats(0, 0.99), st.floats(0, 0.99)))
 def test_more_noise_replaces_more_images_by_the_same_ones(seed: int, rates: tuple[float, float]) -> None:
     few, many = (drawn(seed=seed, rate=rate) for rate in sorted(rates))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from noisybench.config import Config, declared_fields
@@ -90,7 +90,6 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
 @given(ROWS)
 def test_statistics_agree_with_the_standard_library(rows: list[dict[str, Any]]) -> None:
     expected: dict[tuple[Any, ...], list[float]] = {}
@@ -117,7 +116,6 @@ def test_the_last_bit_does_not_depend_on_the_order_of_the_runs() -> None:
         pd.testing.assert_frame_equal(cells, summarise(runs(*rows), "test_accuracy"), check_exact=True)
 
 
-@settings(max_examples=25, deadline=None)
 @given(ROWS, st.randoms())
 def test_the_order_of_the_runs_does_not_matter(rows: list[dict[str, Any]], random: Any) -> None:
     made, again = table(*rows), table(*random.sample(rows, len(rows)))
@@ -125,7 +123,6 @@ def test_the_order_of_the_runs_does_not_matter(rows: list[dict[str, Any]], rando
     assert (made.blocks, made.caption, made.notes) == (again.blocks, again.caption, again.notes)
 
 
-@settings(max_examples=25, deadline=None)
 @given(ROWS)
 def test_runs_that_did_not_complete_never_change_an_average(rows: list[dict[str, Any]]) -> None:
     numbers = [*PLACE, "mean", "std", "n", "lr"]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_reporting import OTHER, run, runs
 
@@ -102,7 +102,6 @@ def test_runs_that_failed_have_no_difference() -> None:
 CHANGED = {**OTHER, "augment": "none"}
 
 
-@settings(max_examples=20, deadline=None)
 @given(
     st.sets(st.sampled_from(sorted(CHANGED)), min_size=1, max_size=4),
     st.sampled_from(["cce", "mae", "forward-t", "lq", "trunc-lq"]),

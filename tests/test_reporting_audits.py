@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from commands import SHORT, succeed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_reporting import run, runs
 
@@ -91,7 +91,6 @@ def best_test(curve: Curve) -> float:
     return max(test for *_, test in curve)
 
 
-@settings(max_examples=60, deadline=None)
 @given(RUNS)
 def test_what_a_leak_must_be(curves: dict[tuple[str, float, int], Curve]) -> None:
     lines = audit(*((run(loss=loss, rate=rate, seed=seed), c) for (loss, rate, seed), c in curves.items()))

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_reporting import ROWS, run, runs
 
@@ -209,7 +209,6 @@ def test_pairs_with_other_labels_are_named() -> None:
     assert note.endswith(f" {rows[1]['id']} and {rows[3]['id']}.")
 
 
-@settings(max_examples=40, deadline=None)
 @given(ROWS, st.randoms())
 def test_any_runs_can_be_compared_in_any_order(rows: list[dict[str, Any]], random: Any) -> None:
     names = sorted({row["loss"] for row in rows})

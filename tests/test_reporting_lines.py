@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from noisybench.reporting.formats import FORMATS
@@ -44,7 +44,6 @@ def test_every_cell_title_and_note_is_said_once(form: str) -> None:
     assert text.index("first") < text.index("r3c0") < text.index("A note.")
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 7), st.integers(1, 3), st.integers(1, 3), st.integers(20, 90))
 def test_a_terminal_gets_every_value_once_and_each_piece_has_the_labels(
     values: int, labels: int, rows: int, width: int

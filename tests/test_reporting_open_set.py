@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_reporting import ROWS, run, table, written_cells
 
@@ -86,7 +86,6 @@ def test_the_best_two_are_of_a_noise() -> None:
         assert f"Best two of a row, with ties, {mark}." in str(FORMATS.bind(form)(made, width=None))
 
 
-@settings(max_examples=40, deadline=None)
 @given(ROWS, st.randoms())
 def test_every_cell_is_said_once_and_in_an_order_of_its_own(rows: list[dict[str, Any]], random: Any) -> None:
     made = table(*rows, kind="open-set")

@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import integrate, special
 
@@ -30,7 +30,6 @@ def test_by_hand() -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
 @given(PAIRS)
 def test_against_the_formula(pairs: list[tuple[float, float]]) -> None:
     first, second = zip(*pairs, strict=True)
@@ -50,7 +49,6 @@ def test_against_the_formula(pairs: list[tuple[float, float]]) -> None:
     assert (found.low > 0 or found.high < 0) == (found.p < ALPHA)
 
 
-@settings(max_examples=30, deadline=None)
 @given(PAIRS)
 def test_the_order_of_the_two_changes_only_signs(pairs: list[tuple[float, float]]) -> None:
     first, second = zip(*pairs, strict=True)
@@ -130,7 +128,6 @@ def test_power_against_simulation() -> None:
     assert found == pytest.approx(power(n, 0.6), abs=0.012) and found > POWER - 0.012
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.floats(0.05, 60))
 def test_one_pair_less_is_too_few(effect: float) -> None:
     needed = pairs_needed(effect, 1)

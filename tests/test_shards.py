@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import noisybench, succeed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from noisybench.config import Config, first_stage
@@ -27,14 +27,12 @@ CONFIGS = st.builds(
 )
 GRIDS = st.lists(CONFIGS, unique=True, max_size=40)
 COUNTS = st.integers(1, 17)
-some = settings(max_examples=40, deadline=None)
 
 
 def parts(configs: list[Config], count: int) -> list[list[Config]]:
     return [Shard(number, count).of(configs) for number in range(1, count + 1)]
 
 
-@some
 @given(GRIDS, COUNTS)
 def test_the_parts_are_disjoint_and_together_the_grid_in_its_order(configs: list[Config], count: int) -> None:
     dealt = parts(configs, count)
@@ -43,7 +41,6 @@ def test_the_parts_are_disjoint_and_together_the_grid_in_its_order(configs: list
         assert part == sorted(part, key=configs.index)
 
 
-@some
 @given(GRIDS, COUNTS, st.randoms(use_true_random=False))
 def test_the_order_of_the_grid_decides_nothing(
     configs: list[Config], count: int, order: random.Random
@@ -52,7 +49,6 @@ def test_the_order_of_the_grid_decides_nothing(
     assert list(map(set, parts(configs, count))) == list(map(set, parts(shuffled, count)))
 
 
-@some
 @given(GRIDS, COUNTS)
 def test_no_run_is_trained_in_two_parts(configs: list[Config], count: int) -> None:
     """Not even a first stage that the grid itself does not have."""
@@ -73,7 +69,6 @@ def kind(config: Config, configs: list[Config]) -> tuple[object, ...] | None:
     return (config.dataset, config.epochs, config.train_size, own_way, follower)
 
 
-@some
 @given(GRIDS, COUNTS)
 def test_the_parts_differ_by_one_unit_of_a_kind_at_most_and_by_one_in_all(
     configs: list[Config], count: int

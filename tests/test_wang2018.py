@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from commands import as_json
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_training import CPU, same_bits
 
@@ -29,7 +29,6 @@ def training(**values: Any) -> Training:
     return Training(config, digits, division, drawn.transition, CPU)
 
 
-@settings(max_examples=40, deadline=None)
 @given(n=st.integers(2, 12), classes=st.integers(1, 4), seed=st.integers(0, 999))
 def test_contrastive_loss_pair_by_pair(n: int, classes: int, seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -66,7 +65,6 @@ def lof(features: Any, k: int) -> Any:
     return density[nearest].mean(axis=1) / density
 
 
-@settings(max_examples=20, deadline=None)
 @given(n=st.integers(4, 40), k=st.integers(1, 60), seed=st.integers(0, 99))
 def test_the_score_is_one_over_the_local_outlier_factor(n: int, k: int, seed: int) -> None:
     features = np.random.default_rng(seed).normal(size=(n, 6))
