@@ -7,12 +7,13 @@ column in the store and the grouping of the report come from that declaration.
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
 from typing import Annotated, Any, get_type_hints
 
 from noisybench.datasets.dataset import DatasetName
-from noisybench.errors import InvalidValue, UnknownName
+from noisybench.errors import InputError, InvalidValue, UnknownName
 from noisybench.methods import Method, method_of
 from noisybench.options import Option, OptionSpec
 from noisybench.registry import (
@@ -132,7 +133,10 @@ class Config:
         identities alone.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values |= {name: self.bound(name).short for name in NAMED}
+        for name in NAMED:
+            # What is not known here, as of a later noisybench, counts as it is written.
+            with suppress(InputError):
+                values[name] = self.bound(name).short
         changed = {
             f.name: values[f.name]
             for f in fields(self)

@@ -1,12 +1,13 @@
 """Methods: the contract that all keep, and each against its description."""
 
-import re
+import ast
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from commands import noisybench as command
 from test_training import run, training
 
 import noisybench
@@ -14,6 +15,7 @@ from noisybench.batches import epoch_steps
 from noisybench.config import Config
 from noisybench.methods import Batch
 from noisybench.registry import METHODS
+from noisybench.training.contract import check_method
 from noisybench.training.loop import Sums
 
 CPU = torch.device("cpu")
@@ -24,13 +26,13 @@ NAMES = [entry.name for entry in METHODS]
 def test_no_method_is_named_outside_its_file() -> None:
     """But for the default of --loss, and for the figures of the paper, which are of losses that it names."""
     allowed = {("config.py", "cce"), *(("figures.py", name) for name in ("cce", "mae", "lq"))}
-    named = {
-        (path.name, entry.name)
-        for path in PACKAGE.rglob("*.py")
-        for entry in METHODS
-        if path.relative_to(PACKAGE).parts[0] not in ("losses", "methods")
-        and re.search(rf"""['"]{re.escape(entry.name)}(\(.*\))?['"]""", path.read_text())
-    }
+    named = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] in ("losses", "methods"):
+            continue
+        texts = [n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)]
+        stems = {text.partition("(")[0] for text in texts if isinstance(text, str)}
+        named |= {(path.name, name) for name in NAMES if name in stems}
     assert named <= allowed
 
 
@@ -43,6 +45,39 @@ def test_every_method_learns_and_predicts(name: str) -> None:
     assert done.epochs[-1].test_accuracy > 0.3
     assert done.training_logits(best=True).shape == (len(done.given), 10)
     assert done.state.keys() == done.method.start(done.data).keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_keeps_the_contract(name: str) -> None:
+    config = Config.create(loss=name, model="mlp", epochs=4, train_size=400, milestones="2")
+    assert [check for check in check_method(config) if check.passed is False] == []
+
+
+def test_the_contract_says_which_losses_are_symmetric() -> None:
+    def symmetry(name: str) -> str:
+        config = Config.create(loss=name, model="mlp", epochs=1, train_size=200)
+        return next(check.found for check in check_method(config) if "symmetry" in check.what)
+
+    assert symmetry("mae").startswith("holds") and "sum to 8" in symmetry("mae")
+    assert symmetry("cce").startswith("does not hold")
+
+
+BROKEN = {
+    "shape": "return logits.logsumexp(1).mean()",
+    "do not depend": "return -logits.log_softmax(1).gather(1, target[:, None]).squeeze(1) + logits.mean()",
+    "finite": "return -logits.softmax(1).gather(1, target[:, None]).squeeze(1).log()",
+    "bits": "return -logits.log_softmax(1).gather(1, target[:, None]).squeeze(1) * logits.new_empty(1).uniform_()",  # noqa: E501
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_loss_that_breaks_the_contract_is_told(what: str, tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(f'def broken(logits, target):\n    """Broken."""\n    {BROKEN[what]}\n')
+    result = command("check", f"{file}:broken")
+    assert result.exit_code == 1
+    failed = [line for line in result.stdout.splitlines() if "FAILED" in line]
+    assert any(word in line for line in failed for word in what.split()[-1:]), result.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)

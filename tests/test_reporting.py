@@ -136,6 +136,7 @@ OTHER = {
     "draws": "exact",
     "labels": "abc",
     "keep": "abc",
+    "code": "own.py:abc",
     "train_size": 50,
     "validation": 0.2,
     "model": "mlp(hidden=256)",

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import noisybench
-from noisybench.cli import corrupt, data, evaluate, prune, report, runs, sweep, train
+from noisybench.cli import check, corrupt, data, evaluate, prune, report, runs, sweep, train
 from noisybench.cli.console import complain
 from noisybench.errors import NoisybenchError
 
@@ -66,6 +66,7 @@ app.command()(prune.prune)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(sweep.sweep)
+app.command()(check.check)
 app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 

@@ -55,7 +55,7 @@ class Resume:
             return
         self.before()
         try:
-            save({**self.key, "epoch": epoch, **_state(training)}, self.path)
+            save({**self.key, "epoch": epoch, **state_of(training)}, self.path)
         except OSError as error:
             raise DataError(
                 f"The state of the run cannot be written to {self.path}: {error.strerror}."
@@ -77,7 +77,7 @@ class Resume:
         self.path.unlink(missing_ok=True)
 
 
-def _state(training: Training) -> dict[str, Any]:
+def state_of(training: Training) -> dict[str, Any]:
     return {
         "model": training.model.state_dict(),
         "optimiser": training.optimiser.state_dict(),

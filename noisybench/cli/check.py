@@ -1,0 +1,62 @@
+"""`noisybench check`: whether a loss, a method or a model keeps its contract."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from noisybench.cli.arguments import AsJson
+from noisybench.cli.console import console, print_json
+from noisybench.errors import RunFailed
+
+
+class Kind(StrEnum):
+    """What can be checked."""
+
+    loss = "loss"
+    model = "model"
+
+
+def check(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A loss, method or model: path/to/file.py:name, or one that is known, such as lq(q=0.5).",
+            show_default=False,
+        ),
+    ],
+    kind: Annotated[Kind, typer.Option(help="What NAME is.")] = Kind.loss,
+    as_json: AsJson = False,
+) -> None:
+    """Check a loss, method or model of your own before you train with it.
+
+    The file is executed. Exits with 1 if a check fails.
+    """
+    from noisybench.config import Config
+
+    short = {"dataset": "digits", "epochs": 4, "train_size": 400, "model": "mlp", "milestones": "2"}
+    if kind is Kind.loss:
+        config = Config.create(**{**short, "loss": name})
+    else:
+        config = Config.create(**{**short, "model": name})
+
+    from dataclasses import asdict
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from noisybench.training.contract import check_method, check_model
+
+    checks = list(check_method(config) if kind is Kind.loss else check_model(config.bound("model")))
+    if as_json:
+        print_json({kind.value: getattr(config, kind), "checks": [asdict(one) for one in checks]})
+    else:
+        table = Table("check", "", "found", box=None, pad_edge=False)
+        words = {True: "passed", False: "FAILED", None: ""}
+        for one in checks:
+            table.add_row(Text(one.what), words[one.passed], Text(one.found))
+        console().print(table)
+    failed = [one.what for one in checks if one.passed is False]
+    if failed:
+        raise RunFailed(f"{getattr(config, kind)} fails {len(failed)} of {len(checks)} checks.")
