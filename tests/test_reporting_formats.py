@@ -247,7 +247,7 @@ def test_all_text_formats_say_percent_and_who_is_left_out() -> None:
 
 def test_every_kind_of_table_is_laid_out_and_has_help() -> None:
     for entry in TABLES:
-        made = entry.function(runs(run(0.5)))
+        made = entry.definition(runs(run(0.5)))
         assert isinstance(made, Table) and made.name == entry.name
     for entry in [*TABLES, *FORMATS]:
         assert entry.help.endswith(".")

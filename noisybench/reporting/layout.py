@@ -148,7 +148,10 @@ def _names(records: Sequence[Record], settings: Sequence[str]) -> dict[tuple[Any
     for record in records:
         siblings = [other for other in records if other["loss"] == record["loss"]]
         own = [said.setting(name, record) for name in said.differing(siblings, settings)]
-        if said.differing(siblings, SCHEDULE):
+        differing = said.differing(siblings, SCHEDULE)
+        if "code" in differing:
+            own.append(record["code"])
+        if {"prune_from", "prune_every"} & set(differing):
             own.append(said.pruned(record))
         names[_variant(record, settings)] = ", ".join([record["loss"], *own])
     return names
