@@ -31,7 +31,8 @@ def commands() -> list[tuple[str, ...]]:
 
 
 def test_the_commands_are_those_of_the_readme() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    root = Path(__file__).parents[1]
+    readme = "".join((root / name).read_text() for name in ("README.md", "noisybench/README.md"))
     told = re.findall(r"(?:`|\$ |^)noisybench ((?:runs |data )?[a-z]+)", readme, re.MULTILINE)
     assert {" ".join(command) for command in commands()} == set(told)
 

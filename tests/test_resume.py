@@ -175,7 +175,7 @@ def test_writing_takes_a_bounded_share_of_the_time(tmp_path: Path, monkeypatch: 
         now += 0.3
 
     monkeypatch.setattr(torch, "save", save)
-    monkeypatch.setattr("noisybench.training.resume._state", lambda training: {})
+    monkeypatch.setattr("noisybench.training.resume.state_of", lambda training: {})
     resume = Resume(tmp_path, "abc", "fp32")
     resume.always = False
     written = []
