@@ -37,7 +37,7 @@ def store(tmp_path: Path, victim: Path) -> Store:
     return store
 
 
-def rewrite(store: Store, sql: str, *values: str) -> Path:
+def rewrite(store: Store, sql: str, *values: str | None) -> Path:
     """Change the file as its sender may, and return its path."""
     store.conn.close()
     connection = sqlite3.connect(store.path)
@@ -176,3 +176,20 @@ def test_rows_of_a_bundle_are_those_of_its_run(tmp_path: Path, store: Store) -> 
     ):
         with pytest.raises(StoreError):
             replace(sent, rows={**sent.rows, **rows}).unpack(tmp_path)
+
+
+@pytest.mark.parametrize("attempt", ["0", "-3", "../x", None, "1000000000000"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_attempt_of_another_form_is_refused(
+    tmp_path: Path, store: Store, attempt: str | None, version: int
+) -> None:
+    path = rewrite(store, "UPDATE runs SET attempt = ?", attempt)
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    for command in (
+        ("runs", "merge", path, "--into", tmp_path / "mine.db"),
+        ("runs", "delete", "--yes", RUN, "--db", path),
+    ):
+        result = noisybench(*command)
+        assert result.exit_code == 2 and "runs" in result.stderr, command

@@ -42,10 +42,21 @@ def has_form(form: re.Pattern[str], value: Any) -> bool:
 
 
 def malformed_id(conn: sqlite3.Connection, tables: tuple[str, ...]) -> str:
-    """The first id or identity in these tables that has another form, in words; "" if there is none."""
+    """The first id, identity or attempt in these tables that has another form, in words;
+    "" if there is none."""
     for table in tables:
-        for column, form in ID_COLUMNS[table].items():
-            for (value,) in conn.execute(f"SELECT DISTINCT [{column}] FROM {table}"):
-                if not has_form(form, value):
-                    return f"table {table} has {value!r} as {column}, which has not the form of one"
+        names = [*ID_COLUMNS[table], *(["attempt"] if table == "runs" else [])]
+        for row, *values in conn.execute(f"SELECT rowid, {', '.join(names)} FROM {table}"):
+            for name, value in zip(names, values, strict=True):
+                if not (
+                    _is_attempt(value) if name == "attempt" else has_form(ID_COLUMNS[table][name], value)
+                ):
+                    shown = repr(value)[:80]
+                    return (
+                        f"row {row} of table {table} has {shown} as {name}: it was not written by noisybench"
+                    )
     return ""
+
+
+def _is_attempt(value: Any) -> bool:
+    return isinstance(value, int) and 1 <= value < 10**9

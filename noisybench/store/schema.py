@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result, declared_fields
 from noisybench.errors import InputError, StoreError
+from noisybench.store.ids import malformed_id
 from noisybench.store.trouble import LOCKED, PATIENCE
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def migrate(conn: sqlite3.Connection) -> None:
             db.create_view(view, sql, replace=True)
         (version,) = conn.execute("PRAGMA user_version").fetchone()
         if version < 2:
+            if found := malformed_id(conn, ("runs",)):
+                raise StoreError(f"The store cannot be brought up to date: {found}.")
             _identities_of_version_2(conn)
         conn.execute(f"PRAGMA application_id = {APPLICATION}")
         conn.execute(f"PRAGMA user_version = {VERSION}")
