@@ -45,7 +45,7 @@ def test_where_chooses_the_runs_of_a_figure(store: Store, tmp_path: Path) -> Non
         (["--figure", "fig1", "--out", "figure.jpeg"], "it must end in .pdf, .png, .svg"),
         (["--figure", "fig1", "--out", "figure"], "it must end in .pdf, .png, .svg"),
         (["--figure", "fig3", "--out", "f.pdf"], "No figure is called 'fig3'. Did you mean"),
-        (["--figure", "fig1", "--out", "no/such/folder/f.pdf"], "cannot be written: No such file"),
+        (["--figure", "fig1", "--out", "no/such/folder/f.pdf"], "cannot be written: there is no folder"),
         (
             ["--figure", "fig1", "--out", "f.pdf", "--where", "loss=mae"],
             "it needs completed runs of cce and mae at noise rate 0, or of cce and lq(q=0.7) at a higher one."
@@ -54,7 +54,7 @@ def test_where_chooses_the_runs_of_a_figure(store: Store, tmp_path: Path) -> Non
         (["--figure", "fig1", "--out", "f.pdf", "--format", "table"], "--format is that of tables"),
         (["--figure", "fig1", "--out", "f.pdf", "--table", "closed-set"], "does not go with --figure"),
         (["--audit", "selection", "--table", "closed-set"], "does not go with --audit"),
-        (["--format", "html", "--out", "no/such/folder/r.html"], "cannot be written: No such file"),
+        (["--format", "html", "--out", "no/such/folder/r.html"], "cannot be written: there is no folder"),
     ],
 )
 def test_wrong_input(
@@ -80,7 +80,7 @@ def test_a_file_is_replaced_whole_or_stays(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "report.html"
-    out.write_text("before")
+    out.write_text("<!doctype html>\n<html of before")
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -89,7 +89,7 @@ def test_a_file_is_replaced_whole_or_stays(
         patch.setattr(os, "fsync", full)
         result = noisybench("report", "--format", "html", "--out", out)
     assert result.exit_code == 2 and "No space left on device" in result.stderr
-    assert out.read_text() == "before" and not list(tmp_path.glob(".*part"))
+    assert out.read_text().endswith("before") and not list(tmp_path.glob(".*part"))
     succeed("report", "--format", "html", "--out", out)
     assert out.read_text().startswith("<!doctype html>") and out.read_text().endswith("</html>\n")
 

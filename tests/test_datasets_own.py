@@ -141,7 +141,7 @@ def test_all_problems_are_found_at_once_and_the_rest_is_prepared(tmp_path: Path,
     planted = plant(source)
     listed = tmp_path / "problems.csv"
     with pytest.raises(DataError) as caught:
-        datasets.add_own("mine", source, OwnOptions(problems_file=listed))
+        datasets.add_own("mine", source, OwnOptions(write_problems=listed.write_bytes))
     assert not (home / "datasets" / "mine").exists()
     with listed.open() as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}

@@ -10,12 +10,16 @@ from typer.core import TyperGroup
 
 import noisybench
 from noisybench.cli import check, corrupt, data, evaluate, prune, report, runs, sweep, train
-from noisybench.cli.console import complain
+from noisybench.cli.console import complain, remember_arguments
 from noisybench.errors import NoisybenchError
 
 
 class Commands(TyperGroup):
     """Turns our exceptions into one message on stderr and an exit code, at the one edge there is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        remember_arguments(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -17,6 +17,9 @@ Precision = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Train again what the store has already.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the file of --out although it is of another kind.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Where = Annotated[
     list[str] | None,

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noisybench.cli.arguments import AsJson
-from noisybench.cli.console import console, print_json, say, warn
+from noisybench.cli.arguments import AsJson, Overwrite
+from noisybench.cli.console import STDOUT, check_json, console, print_json, say, warn, write
 from noisybench.cli.options import config_options
 from noisybench.config import Config
 
@@ -23,7 +23,8 @@ FREQUENT_FLIPS = 10
 
 @config_options("dataset", "noise", "rate", "draws", "seed")
 def corrupt(
-    path: Annotated[Path, typer.Option("--out", help="File to write, such as labels.npz.")],
+    path: Annotated[Path, typer.Option("--out", help="File to write, such as labels.npz; - for stdout.")],
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     **values: Any,
 ) -> None:
@@ -38,6 +39,7 @@ def corrupt(
     from noisybench.labels.drawing import corrupt as draw
     from noisybench.labels.manifest import DRAWN_BY, Manifest
 
+    check_json(as_json, path)
     config = as_prepared(Config.create(**values))
     dataset = datasets.load(config.dataset)
     drawn = draw(config, dataset.train_labels)
@@ -54,10 +56,10 @@ def corrupt(
         index=dataset.train_index,
         open_set=drawn.open_set,
     )
-    manifest.write(path)
+    write(path, manifest.encode(), overwrite, quiet=True)
     if as_json:
         print_json(summary(manifest, path))
-    else:
+    elif path != STDOUT:
         show(manifest, path)
 
 

@@ -2,13 +2,14 @@
 
 import os
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from noisybench import datasets
-from noisybench.cli.console import console, print_json, say, tell, warn
+from noisybench.cli.console import console, print_json, say, tell, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.registry import DATASETS
 
@@ -94,6 +95,10 @@ def add(
     problems: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Own images: write all problems as CSV.")
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the file of --problems although it is of another kind."),
+    ] = False,
     keep_duplicates: Annotated[
         bool, typer.Option(help="Own images: keep training images that are also test or validation images.")
     ] = False,
@@ -125,7 +130,7 @@ def add(
             colour=colour,
             skip_errors=on_error == "skip",
             keep_duplicates=keep_duplicates,
-            problems_file=problems,
+            write_problems=None if problems is None else partial(write, problems, overwrite=overwrite),
             workers=workers or max(2, os.cpu_count() or 1),
         ),
     )

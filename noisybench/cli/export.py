@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, Database, Where
-from noisybench.cli.console import warn, write
+from noisybench.cli.arguments import DATABASE, Database, Overwrite, Where
+from noisybench.cli.console import STDOUT, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.reporting.selection import select
 
@@ -33,6 +33,7 @@ def export(
             show_default=False,
         ),
     ] = None,
+    overwrite: Overwrite = False,
     db: Database = DATABASE,
 ) -> None:
     """Write a table of the store as CSV or Parquet.
@@ -43,7 +44,7 @@ def export(
     from noisybench.store import Store
     from noisybench.store.frames import frame
 
-    encode = to_csv if out is None else encoder(out)
+    encode = to_csv if out in (None, STDOUT) else encoder(out)
     store = Store.read(db)
     rows = frame(store, table)
     if where:
@@ -56,7 +57,7 @@ def export(
     if out is None:
         typer.echo(content.decode(), nl=False)
     else:
-        write(out, content)
+        write(out, content, overwrite)
 
 
 def encoder(out: Path) -> "Callable[[DataFrame], bytes]":

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
-from noisybench.cli.console import print_json, say, warn
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Overwrite, RunName
+from noisybench.cli.console import STDOUT, check_json, print_json, say, warn, write
 from noisybench.losses.per_sample import K
 from noisybench.options import OptionSpec
 
@@ -16,9 +16,11 @@ THRESHOLD = OptionSpec.of(K).option
 def prune(
     run: RunName,
     k: Annotated[float, typer.Option("--k", min=0, max=1, help=f"{THRESHOLD.help}.")] = 0.5,
-    out_file: Annotated[
-        Path, typer.Option("--out", help="Where to write the mask, an .npz file for `train --keep`.")
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Where to write the mask, an .npz file for `train --keep`; - for stdout."),
     ] = Path("mask.npz"),
+    overwrite: Overwrite = False,
     db: Database = DATABASE,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -30,6 +32,7 @@ def prune(
     """
     from noisybench.store import Store
 
+    check_json(as_json, out)
     store = Store.read(db)
     row = store.find_completed(run)
 
@@ -57,7 +60,7 @@ def prune(
     )
     if not mask.keep[checkpoint.train].any():
         warn(f"No training sample has a softmax above k={k:g}: nothing can be trained on this mask.")
-    mask.write(out_file)
+    write(out, mask.encode(), overwrite, quiet=True)
     wrong = checkpoint.given != torch.tensor(dataset.train_labels)
     trained = checkpoint.train
     pruning = describe(Selection(keep[trained], checkpoint.epoch), wrong[trained], row["epochs"])
@@ -65,7 +68,7 @@ def prune(
         print_json(
             {
                 "run": row["id"],
-                "path": str(out_file),
+                "path": str(out),
                 "k": k,
                 "model_epoch": checkpoint.epoch,
                 "n_train": len(trained),
@@ -77,12 +80,14 @@ def prune(
             }
         )
         return
+    if out == STDOUT:
+        return
     say(
         f"Of the {len(trained):,} training samples of run {row['id']}, {pruning.n_kept:,} are kept and"
         f" {pruning.n_dropped:,} dropped (network of epoch {checkpoint.epoch}, k={k:g}).\n"
         f"  precision {_share(pruning.precision)} of the dropped have a wrong label\n"
         f"  recall    {_share(pruning.recall)} of the wrong labels are dropped\n"
-        f"Written to {out_file}.",
+        f"Written to {out}.",
     )
 
 

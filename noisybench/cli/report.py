@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, Database, Where
+from noisybench.cli.arguments import DATABASE, Database, Overwrite, Where
 from noisybench.cli.console import console, say, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.reporting import audits, figures
@@ -83,6 +83,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write to this file instead of stdout.", show_default=False)
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Print a table of mean ± sample standard deviation over seeds, or what --compare or --audit find.
 
@@ -128,7 +129,7 @@ def report(
         return store.epochs(figures.EPOCHS, runs["id"])
 
     if figure is not None:
-        write_figure(figure, runs, curves, out)
+        write_figure(figure, runs, curves, out, overwrite)
         return
     document: Document
     if losses:
@@ -139,10 +140,16 @@ def report(
         document = against(laid_out(runs), runs, published, MARGIN if margin is None else margin)
     else:
         document = laid_out(runs)
-    print_document(document, form or FORM, out, runs=runs, epochs=curves)
+    print_document(document, form or FORM, out, overwrite, runs=runs, epochs=curves)
 
 
-def write_figure(figure: str, runs: "DataFrame", epochs: Callable[[], "DataFrame"], out: Path | None) -> None:
+def write_figure(
+    figure: str,
+    runs: "DataFrame",
+    epochs: Callable[[], "DataFrame"],
+    out: Path | None,
+    overwrite: bool,
+) -> None:
     """Draw the figure of these rows of `Store.results`; the suffix of `out` says as what."""
     name = str(FIGURES.bind(figure))
     if out is None:
@@ -153,7 +160,7 @@ def write_figure(figure: str, runs: "DataFrame", epochs: Callable[[], "DataFrame
     drawn_up = draw_up(name, runs, epochs())
     if not drawn_up.rows:
         raise InvalidValue(no_runs(name))
-    write(out, draw(drawn_up, suffix))
+    write(out, draw(drawn_up, suffix), overwrite)
 
 
 def print_table(runs: "DataFrame", table: str) -> None:
@@ -161,7 +168,13 @@ def print_table(runs: "DataFrame", table: str) -> None:
     print_document(TABLES.bind(table)(runs))
 
 
-def print_document(document: Document, form: str = FORM, out: Path | None = None, **context: object) -> None:
+def print_document(
+    document: Document,
+    form: str = FORM,
+    out: Path | None = None,
+    overwrite: bool = False,
+    **context: object,
+) -> None:
     """Print a report in a format, or write it to `out`.
 
     context: what else the format may ask for, as html does for the runs and their epochs.
@@ -172,4 +185,4 @@ def print_document(document: Document, form: str = FORM, out: Path | None = None
     if out is None:
         say(text)
     else:
-        write(out, f"{text}\n".encode())
+        write(out, f"{text}\n".encode(), overwrite)

@@ -7,7 +7,7 @@ import typer
 
 from noisybench.cli import export, merge
 from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName, Where
-from noisybench.cli.console import console, print_json, say, warn
+from noisybench.cli.console import cell, console, print_json, say, warn
 from noisybench.cli.corrupt import MATRIX_CLASSES
 from noisybench.cli.lines import measures
 from noisybench.config import Epoch, Pruning, declared_fields
@@ -51,7 +51,7 @@ def list_runs(
         table.add_column(name.replace("_", " "), no_wrap=name in NARROW)
     for row in rows:
         shown = {**row, "test_accuracy": _percent(row["test_accuracy"]), "started": row["started"][:16]}
-        table.add_row(*(str(shown[name]) for name in COLUMNS))
+        table.add_row(*(cell(shown[name]) for name in COLUMNS))
     if not console().is_terminal:
         # A pipe has no width: each run keeps to its line.
         console().width = 200

@@ -6,6 +6,7 @@ from which the arrays are then written row by row.
 
 import csv
 import hashlib
+import io
 import json
 import math
 import os
@@ -115,7 +116,8 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
     usable = [row for row, result in enumerate(decoded) if result.digest]
     usable, duplicates = _without_leaks(images, decoded, usable, options.keep_duplicates)
     problems += duplicates
-    _write_problems(options.problems_file, problems)
+    if options.write_problems:
+        options.write_problems(_as_csv(problems))
     refusing = [problem for problem in problems if problem.refuses]
     if refusing and not options.skip_errors:
         raise _refused(refusing, options)
@@ -378,16 +380,12 @@ def _write_part(
     np.save(folder / f"{name}_paths.npy", packed)
 
 
-def _write_problems(path: Path | None, problems: Sequence[Problem]) -> None:
-    if path is None:
-        return
-    try:
-        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.writer(file)
-            writer.writerow(("path", "kind", "cause", "left_out"))
-            writer.writerows((p.path, p.kind, p.cause, "yes" if p.left_out else "no") for p in problems)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}.") from None
+def _as_csv(problems: Sequence[Problem]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("path", "kind", "cause", "left_out"))
+    writer.writerows((p.path, p.kind, p.cause, "yes" if p.left_out else "no") for p in problems)
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def _refused(problems: Sequence[Problem], options: OwnOptions) -> DataError:

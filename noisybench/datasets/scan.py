@@ -6,7 +6,7 @@ Nothing is decoded here.  What is found is a list of `Image`s, and a list of `Pr
 import csv
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class OwnOptions:
     colour: bool | None = None
     skip_errors: bool = False
     keep_duplicates: bool = False
-    problems_file: Path | None = None
+    write_problems: Callable[[bytes], object] | None = None
     workers: int = 2
 
 

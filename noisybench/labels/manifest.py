@@ -70,7 +70,11 @@ class Manifest:
         return realised_rate(self.clean, self.noisy)
 
     def write(self, path: Path) -> None:
-        """Write an .npz file without pickles, whole or not at all.  Raises DataError."""
+        """Write `encode` to a file, whole or not at all.  Raises DataError."""
+        npz.write(path, self.encode())
+
+    def encode(self) -> bytes:
+        """The labels as an .npz file without pickles."""
         metadata = {
             "format": FORMAT,
             "noisybench": self.version,
@@ -83,7 +87,7 @@ class Manifest:
         if self.open_set is not None:
             metadata |= {"source": self.open_set.source, "source_fingerprint": self.open_set.fingerprint}
             arrays |= {"origin": self.open_set.origin, "origin_index": self.open_set.source_index()}
-        npz.write(path, metadata, **arrays)
+        return npz.encode(metadata, **arrays)
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":

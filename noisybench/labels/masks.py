@@ -43,9 +43,13 @@ class Mask:
         return hashlib.sha256(self.fingerprint.encode() + np.packbits(self.keep).tobytes()).hexdigest()[:16]
 
     def write(self, path: Path) -> None:
-        """Write an .npz file without pickles, whole or not at all.  Raises DataError."""
+        """Write `encode` to a file, whole or not at all.  Raises DataError."""
+        npz.write(path, self.encode())
+
+    def encode(self) -> bytes:
+        """The mask as an .npz file without pickles."""
         described = {name: value for name, value in vars(self).items() if name not in ARRAYS}
-        npz.write(path, described, keep=self.keep, source_index=self.source_index)
+        return npz.encode(described, keep=self.keep, source_index=self.source_index)
 
     @classmethod
     def read(cls, path: Path) -> "Mask":

@@ -1,5 +1,6 @@
 """The .npz files that we write: arrays and a JSON document, no pickle, whole or not at all."""
 
+import io
 import json
 import zipfile
 import zlib
@@ -21,19 +22,25 @@ UNREADABLE = (
 )
 
 
-def write(path: Path, metadata: Mapping[str, Any], **arrays: NDArray[Any]) -> None:
-    """Write `arrays` and `metadata` to `path`.
+def encode(metadata: Mapping[str, Any], **arrays: NDArray[Any]) -> bytes:
+    """The file of `arrays` and `metadata`.
 
-    The same content gives the same bytes: members lie uncompressed and carry no time.  Raises
-    DataError if the file cannot be written.
+    The same content gives the same bytes: members lie uncompressed and carry no time.
     """
+    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    members: dict[str, Any] = {"metadata": np.array(text), **arrays}
+    file = io.BytesIO()
+    np.savez(file, **members)
+    return file.getvalue()
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write what `encode` made.  Raises DataError."""
     if not path.parent.is_dir():
         raise DataError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
-    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
     try:
         with replacing(path) as file:
-            members: dict[str, Any] = {"metadata": np.array(text), **arrays}
-            np.savez(file, **members)
+            file.write(content)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
 

@@ -94,6 +94,8 @@ def migrate(conn: sqlite3.Connection) -> None:
             _identities_of_version_2(conn)
         conn.execute(f"PRAGMA application_id = {APPLICATION}")
         conn.execute(f"PRAGMA user_version = {VERSION}")
+    # From its log into the file: whoever reads that alone sees whose it is.
+    conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def _identities_of_version_2(conn: sqlite3.Connection) -> None:
