@@ -19,6 +19,7 @@ ORDER = [
     "registry",
     "seeding",
     "files",
+    "yaml_files",
     "datasets",
     "losses",
     "convolutions",

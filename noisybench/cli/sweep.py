@@ -1,5 +1,6 @@
 """`noisybench sweep`: all runs of an experiment."""
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from noisybench.cli.arguments import DATABASE, Database, Device, Force, Precisio
 from noisybench.cli.console import complain, say, tell, warn
 from noisybench.errors import InvalidValue, RunFailed
 from noisybench.reporting.wording import listing
-from noisybench.sweeps.grid import load, packaged
+from noisybench.sweeps.grid import MAX_RUNS, check_count, load, packaged
 from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, StallTimeout
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ def sweep(
             show_default=False,
         ),
     ] = None,
+    max_runs: Annotated[
+        int, typer.Option(min=1, help="Refuse an experiment with more runs than this.")
+    ] = MAX_RUNS,
     db: Database = DATABASE,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -137,7 +141,11 @@ def sweep(
             raise InvalidValue(f"{option} is not for --executor {executor.value}.")
     if gpus_per_run is not None and gpus_per_run > 1 and gpus_per_run % 1:
         raise InvalidValue(f"gpus-per-run is {gpus_per_run:g}, but must be a whole number, or below 1.")
-    experiment = load(name)
+    if on_ray and ":" in device:
+        raise InvalidValue(
+            f"device is '{device}', but Ray chooses a GPU for each run: omit --device, or give cuda or cpu."
+        )
+    experiment = load(name, max_runs)
 
     from noisybench.cli.executors import Local, OnRay
     from noisybench.cli.report import print_table
@@ -150,6 +158,8 @@ def sweep(
     from noisybench.training.device import check, several
 
     part = None if shard is None else Shard.read(shard)
+    if seeds is not None:
+        check_count(len({replace(config, seed=0) for config in experiment.configs}) * seeds, max_runs)
     all_configs = experiment.configs if seeds is None else with_seeds(experiment.configs, seeds)
     chosen = matching(all_configs, where or [])
     if part is not None:
@@ -197,7 +207,8 @@ def sweep(
         )
     if left:
         warn(
-            f"{left} runs are left to another process that trains them, or wait for such: sweep again later."
+            f"{left} runs were skipped: another process is training them or a prerequisite."
+            " Run the sweep again later."
         )
     for row in failed:
         complain(f"Run {row['id']} ({row['loss']}, seed {row['seed']}) failed: {row['reason']}")

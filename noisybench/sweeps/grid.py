@@ -8,10 +8,10 @@ grid:                    # blocks; within a block, every combination of the list
   - {dataset: digits, noise: uniform, rate: [0.4, 0.6], loss: [cce, lq], seed: [0, 1, 2]}
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from noisybench.config import Config, declared_fields
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
 from noisybench.reporting.figures import FIGURES
 from noisybench.reporting.tables import TABLES
+from noisybench.yaml_files import read_yaml
 
 KEYS = ("about", "table", "figure", "set", "grid")
+MAX_RUNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def packaged() -> list[str]:
     return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
-def load(name: str) -> Experiment:
+def load(name: str, max_runs: int = MAX_RUNS) -> Experiment:
     """The packaged experiment called `name`, or the one in the YAML file at that path.
 
     Raises UnknownName, or DataError that names the file and what is wrong in it.
@@ -53,19 +55,12 @@ def load(name: str) -> Experiment:
         if name not in packaged():
             raise UnknownName("experiment", name, packaged())
         path = Path(str(files("noisybench") / "experiments" / f"{name}.yaml"))
-    return read(path)
+    return read(path, max_runs)
 
 
-def read(path: Path) -> Experiment:
-    """The experiment in a YAML file.  Raises DataError."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not YAML: {error}") from None
+def read(path: Path, max_runs: int = MAX_RUNS) -> Experiment:
+    """The experiment in a YAML file.  Raises DataError, also for more than `max_runs` combinations."""
+    content = read_yaml(path)
     if isinstance(content, dict) and (unknown := sorted(map(str, set(content) - set(KEYS)))):
         raise DataError(f"{path}: {UnknownName('key of an experiment', unknown[0], KEYS)}")
     if not isinstance(content, dict) or not content.get("grid"):
@@ -77,7 +72,9 @@ def read(path: Path) -> Experiment:
     if not isinstance(blocks, list) or not all(isinstance(part, dict) for part in [*blocks, shared]):
         raise DataError(f"{path}: grid must be a list of mappings, and set a mapping.")
     try:
-        configs = [config for block in blocks for config in _combinations({**shared, **block})]
+        axes = [_axes({**shared, **block}) for block in blocks]
+        check_count(sum(prod(map(len, block)) for block in axes), max_runs)
+        configs = [Config.create(**dict(values)) for block in axes for values in product(*block)]
         figure = FIGURES.bind(str(content["figure"])).entry.name if "figure" in content else ""
         table = content.get("table", "" if figure else "closed-set")
         table = TABLES.bind(str(table)).entry.name if table else ""
@@ -87,21 +84,29 @@ def read(path: Path) -> Experiment:
         raise DataError(f"{path}: its grid has no run: one of the lists in it is empty.")
     return Experiment(
         name=path.stem,
-        about=str(content.get("about", "")),
+        about=str(content.get("about") or ""),
         table=table,
         figure=figure,
         configs=tuple(sorted(dict.fromkeys(configs), key=lambda config: config.seed)),
     )
 
 
-def _combinations(block: dict[str, Any]) -> Iterator[Config]:
-    """Every combination of the lists in a block.  Milestones are a list already, so one value."""
-    for key in block:
-        if key in declared_fields() and not declared_fields()[key].option.cli or not isinstance(key, str):
-            raise InvalidValue(f"'{key}' is nothing that an experiment can set.")
-    axes = [
+def check_count(runs: int, max_runs: int) -> None:
+    """Raise InvalidValue for more runs than `max_runs`; counting them first takes no time."""
+    if runs > max_runs:
+        raise InvalidValue(f"the grid has {runs:,} runs, and at most {max_runs:,} are allowed (--max-runs).")
+
+
+def _axes(block: dict[Any, Any]) -> list[list[tuple[str, Any]]]:
+    """The values of each key in a block.  Milestones are a list already, so one value."""
+    fields = declared_fields()
+    for key, values in block.items():
+        if not isinstance(key, str) or (key in fields and not fields[key].option.cli):
+            raise InvalidValue(f"An experiment cannot set '{key}'.")
+        optional = key in fields and fields[key].optional
+        if not optional and (values is None or (isinstance(values, list) and None in values)):
+            raise InvalidValue(f"{key} has no value (null): give one, or omit the key.")
+    return [
         [(key, value) for value in (values if isinstance(values, list) and key != "milestones" else [values])]
         for key, values in block.items()
     ]
-    for combination in product(*axes):
-        yield Config.create(**dict(combination))
