@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import as_json, noisybench, succeed
 from stores import EVALUATION, bits, content, counted, put
-from test_store import CONFIG
+from test_store import CONFIG, PRUNING
 
 from noisybench.config import Config
 from noisybench.store import Estimate, Store
@@ -61,6 +61,18 @@ def fill(stores: list[Store]) -> None:
     put(a, replace(CONFIG, seed=10))
     run = put(c, replace(CONFIG, seed=11), estimate=Estimate(c.runs()[0]["id"], [[0.5, 0.5], [0.0, 1.0]]))
     c.add_evaluation(run, "test", EVALUATION)
+
+
+def test_a_store_merged_into_an_empty_one_is_the_same(tmp_path: Path, stores: list[Store]) -> None:
+    """The rows of all tables, and the networks."""
+    store = stores[0]
+    run = put(store)
+    store.add(run, PRUNING)
+    store.add_evaluation(run, "test", EVALUATION)
+    put(store, OTHER, estimate=Estimate(run, [[0.5, 0.5], [0.0, 1.0]]))
+    merge([store.path], tmp_path / "all.db")
+    assert all(content(store.path).values()), "every table has a row"
+    assert content(tmp_path / "all.db") == content(store.path)
 
 
 def test_the_order_of_the_stores_decides_nothing(tmp_path: Path, stores: list[Store]) -> None:
@@ -256,7 +268,7 @@ def test_what_a_killed_process_left_in_the_log_is_read(tmp_path: Path, stores: l
     moved = tmp_path / "moved.db"
     for end in ("", "-wal"):
         shutil.copy(f"{a.path}{end}", f"{moved}{end}")
-    assert sqlite3.connect(f"file:{moved}?immutable=1", uri=True).execute(
-        "SELECT count(*) FROM sqlite_master WHERE name = 'runs'"
-    ).fetchone() == (0,)
+    without_log = sqlite3.connect(f"file:{moved}?immutable=1", uri=True)
+    assert without_log.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+    without_log.close()
     assert merge([moved], tmp_path / "all.db").added == [run]

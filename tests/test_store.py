@@ -248,3 +248,22 @@ def test_several_processes_may_make_one_store_at_once(tmp_path: Path) -> None:
         ]
         results = [child.communicate(timeout=60) for child in children]
         assert [out for out, _ in results] == [f"{[[]] * 40}\n"] * 4, [errors for _, errors in results]
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "runs.db")
+    run = store.begin(CONFIG, HERE)
+    with pytest.raises(KeyError), store.transaction():
+        store.insert("epochs", {"run": run, **vars(EPOCH)})
+        raise KeyError
+    assert Store.open(store.path).details("epochs", run) == []
+
+
+def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "runs.db")
+    other = sqlite3.connect(store.path, timeout=0)
+    with store.transaction():
+        assert store.runs() == []
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("DELETE FROM runs")
+    other.close()
