@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-STDOUT = Path("-")
+STDOUT = (Path("-"), Path("/dev/stdout"))
 
 # Bold, which reports use on a terminal; control characters, marks that turn the direction of text, and halves
 # of characters.
@@ -107,7 +107,7 @@ def print_json(value: Any) -> None:
 
 def check_json(as_json: bool, out: Path) -> None:
     """Raise InvalidValue where two results would go to stdout."""
-    if as_json and out == STDOUT:
+    if as_json and out in STDOUT:
         raise InvalidValue("--json and --out - both write to stdout: omit one of them.")
 
 
@@ -118,7 +118,7 @@ def write(path: Path, content: bytes, overwrite: bool = False, quiet: bool = Fal
     another kind.  quiet: the command itself says what was written.  Raises InvalidValue for a file that must
     not be touched (a store, prepared data, an input of this command), and for one that cannot be written.
     """
-    if path == STDOUT:
+    if path in STDOUT:
         _write_to_stdout(content)
         return
     try:

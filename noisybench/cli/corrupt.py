@@ -59,7 +59,7 @@ def corrupt(
     write(path, manifest.encode(), overwrite, quiet=True)
     if as_json:
         print_json(summary(manifest, path))
-    elif path != STDOUT:
+    elif path not in STDOUT:
         show(manifest, path)
 
 

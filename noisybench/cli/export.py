@@ -44,7 +44,7 @@ def export(
     from noisybench.store import Store
     from noisybench.store.frames import frame
 
-    encode = to_csv if out in (None, STDOUT) else encoder(out)
+    encode = to_csv if out in (None, *STDOUT) else encoder(out)
     store = Store.read(db)
     rows = frame(store, table)
     if where:

@@ -80,7 +80,7 @@ def prune(
             }
         )
         return
-    if out == STDOUT:
+    if out in STDOUT:
         return
     say(
         f"Of the {len(trained):,} training samples of run {row['id']}, {pruning.n_kept:,} are kept and"
