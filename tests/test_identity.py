@@ -7,12 +7,15 @@ from typing import Annotated, Any
 
 import pytest
 from commands import noisybench
+from stores import EVALUATION
+from test_store import HERE
 
 from noisybench.config import Config
 from noisybench.errors import InvalidValue
 from noisybench.options import Option
 from noisybench.registry import METHODS, NoMetadata, Registry
 from noisybench.store import Store
+from noisybench.store.merge import merge
 
 DATA = Path(__file__).parent / "data"
 
@@ -101,3 +104,36 @@ def test_a_store_of_version_1_has_identities_of_today_and_reports_the_same(old_s
     lines = {line for line in before.splitlines() if "±" in line or "failed" in line}
     assert len(lines) > 8
     assert lines <= set(noisybench("report", "--db", old_store).stdout.splitlines())
+
+
+def test_a_run_of_version_1_that_did_not_complete_goes_on_under_its_id(old_store: Path) -> None:
+    store = Store.open(old_store)
+    row = next(row for row in store.runs() if row["status"] == "failed")
+    assert not row["identity"].startswith(row["id"]), "the id is that of the old identity"
+    config = Config.from_row(row)
+    n_runs = len(store.runs())
+    assert store.begin(config, HERE) == row["id"]
+    assert [one["id"] for one in store.attempts(config.identity)] == [row["id"]]
+    assert len(store.runs()) == n_runs
+
+
+def test_runs_of_version_1_keep_their_ids_in_a_merge_and_come_once(old_store: Path, tmp_path: Path) -> None:
+    other, into = tmp_path / "other.db", tmp_path / "all.db"
+    other.write_bytes(old_store.read_bytes())
+    ids = sorted(row["id"] for row in Store.open(old_store).runs())
+    for source, n_added in ((old_store, len(ids)), (other, 0), (old_store, 0)):
+        assert len(merge([source], into).added) == n_added
+        assert sorted(row["id"] for row in Store.open(into).runs()) == ids
+    # A copy that completed later, and was evaluated, is the same run too.
+    later = Store.open(other)
+    row = next(row for row in later.runs() if row["status"] == "completed")
+    later.add_evaluation(row["id"], "train", EVALUATION)
+    with later.conn:
+        later.conn.execute("UPDATE runs SET ended = '2999' WHERE id = ?", [row["id"]])
+    merge([other], into)
+    store = Store.open(into)
+    assert sorted(one["id"] for one in store.runs()) == ids
+    assert store.find(row["id"])["ended"] == "2999"
+    assert [one["run"] for one in store.query("SELECT run FROM evaluations WHERE split = 'train'")] == [
+        row["id"]
+    ]

@@ -88,7 +88,8 @@ class Store(Tables):
                 raise _busy(unfinished)
             last = earlier[-1]["attempt"] if earlier else 0
             attempt = unfinished["attempt"] if unfinished else last + 1
-            run = run_id(config.identity, attempt)
+            # Of a run from an older store, the id may be that of another identity.
+            run = unfinished["id"] if unfinished else run_id(config.identity, attempt)
             row = {
                 "id": run,
                 "identity": config.identity,

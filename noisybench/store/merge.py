@@ -35,11 +35,15 @@ STAGE = re.compile(r"\.merge-([1-9][0-9]{0,9})(-.*)?")
 
 @dataclass(frozen=True)
 class Copy:
-    """An attempt of a source, and the run of the target that it becomes (`new`) or is there already;
-    rows: whether its rows are to be written, in place of those of one that completed before."""
+    """An attempt of a source, and the run of the target that it becomes (`new`) or is there already.
+
+    number: of that run among the attempts at its config.  rows: whether the rows of the attempt are to be
+    written, in place of those of one that completed before.
+    """
 
     attempt: Attempt
     run: str
+    number: int
     new: bool
     rows: bool
 
@@ -133,7 +137,8 @@ def make_plan(target: Store, offered: Iterable[Attempt], claims: Collection[str]
                 continue
             new = twin is attempt
             later = last[attempt.content] is attempt and attempt.age > twin.age
-            copies.append(Copy(attempt, runs[twin], new=new, rows=new or later))
+            run, number = runs[twin]
+            copies.append(Copy(attempt, run, number, new=new, rows=new or later))
         found += contradictions([attempt for attempt in kept if attempt.completed])
     return Plan(tuple(copies), tuple(dropped), left_out, tuple(found))
 
@@ -153,15 +158,18 @@ def _kept(own: Sequence[Attempt], others: Sequence[Attempt]) -> tuple[list[Attem
     return best, [attempt for attempt in own if attempt not in best]
 
 
-def _named(kept: Sequence[Attempt]) -> dict[Attempt, str]:
-    """The id of each attempt in the target: its own, where it is the first to have it."""
+def _named(kept: Sequence[Attempt]) -> dict[Attempt, tuple[str, int]]:
+    """The id and the number of each attempt in the target: its own, if it is the first of that number."""
     number: dict[int, Attempt] = {}
     for attempt in kept:
         number.setdefault(attempt.number, attempt)
     for attempt in kept:
         if attempt not in number.values():
             number[max(number) + 1] = attempt
-    return {attempt: run_id(attempt.identity, n) for n, attempt in number.items()}
+    return {
+        attempt: (attempt.id if n == attempt.number else run_id(attempt.identity, n), n)
+        for n, attempt in number.items()
+    }
 
 
 def _make_stage(target: Store) -> Path:
@@ -204,8 +212,7 @@ def _write(plan: Plan, target: Store) -> None:
     for copy in plan.copies:
         attempt, source = copy.attempt, copy.attempt.store
         if copy.rows:
-            number = int(copy.run.partition("-")[2] or 1)
-            target.insert("runs", {**attempt.row, "id": copy.run, "attempt": number})
+            target.insert("runs", {**attempt.row, "id": copy.run, "attempt": copy.number})
             for table in ("epochs", "prunings"):
                 for row in source.details(table, attempt.id):
                     target.insert(table, {**row, "run": copy.run})
