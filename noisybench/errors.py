@@ -65,3 +65,10 @@ class RunCompleted(StoreError):
 
 class RunFailed(NoisybenchError):
     """A run that ended without a result."""
+
+
+def join_limited(items: Iterable[object], most: int = 10) -> str:
+    """The first `most` items with commas between, and how many follow them."""
+    words = [str(item) for item in items]
+    rest = len(words) - most
+    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from noisybench.config import Config, declared_fields
 from noisybench.reporting.statistics import PLACE, summarise
-from noisybench.reporting.tables import NO_RUN, TABLES, Block, Column, Table
+from noisybench.reporting.tables import TABLES, Block, Column, Table
 
 PROTOCOL: dict[str, Any] = {
     "model": "cnn6",
@@ -54,11 +54,11 @@ def table(*rows: dict[str, Any], kind: str = "closed-set") -> Table:
 
 def texts(table: Table, column: Column = UNIFORM_40) -> dict[str, str]:
     """What the first block says in a column, by loss."""
-    return {row: cells.get(column, NO_RUN).text for row, cells in table.blocks[0].rows.items()}
+    return {row.labels[0]: row.cell(column).text for row in table.blocks[0].rows}
 
 
 def best(table: Table) -> set[str]:
-    return {row for row, cells in table.blocks[0].rows.items() if cells[UNIFORM_40].best}
+    return {row.labels[0] for row in table.blocks[0].rows if row.cell(UNIFORM_40).best}
 
 
 # Statistics
@@ -156,9 +156,9 @@ OTHER = {
 def written_cells(block: Block) -> list[tuple[str, str, str, str]]:
     """Title, row, column and text of the cells that a block has."""
     return [
-        (block.title, row, column.heading, cell.text)
-        for row, cells in block.rows.items()
-        for column, cell in cells.items()
+        (block.title, row.labels[0], column.heading, cell.text)
+        for row in block.rows
+        for column, cell in row.cells.items()
     ]
 
 

@@ -13,13 +13,12 @@ from test_reporting import OTHER, run, runs
 from noisybench.config import Config
 from noisybench.errors import InvalidValue, UnknownName
 from noisybench.registry import METHODS
-from noisybench.reporting.against import HEADINGS, against
-from noisybench.reporting.agreement import Summary, tost_p, welch_p
 from noisybench.reporting.formats import FORMATS
-from noisybench.reporting.lines import Lines
-from noisybench.reporting.published import Figure, Source, source
+from noisybench.reporting.published import PublishedValue, Source, find_source
+from noisybench.reporting.published_comparison import HEADINGS, STUB, compare_with_published
+from noisybench.reporting.significance import Summary, tost_p, welch_p
 from noisybench.reporting.statistics import as_records
-from noisybench.reporting.tables import NO_RUNS, TABLES
+from noisybench.reporting.tables import NO_RUNS, TABLES, Table
 
 TABLE_2 = {"model": "cnn6", "epochs": 100, "milestones": (40, 80), "augment": "none", "draws": "exact"}
 # CIFAR-10 with uniform noise of rate 0.4.
@@ -37,16 +36,16 @@ def ours(*percents: float, status: str = "completed", **given: Any) -> list[dict
 
 def held(
     rows: list[dict[str, Any]], kind: str = "closed-set", name: str = "paper", margin: float = 1
-) -> Lines:
+) -> Table:
     frame = runs(*rows)
-    return against(TABLES.bind(kind)(frame), frame, name, margin)
+    return compare_with_published(TABLES.bind(kind)(frame), frame, name, margin)
 
 
-def records(lines: Lines) -> list[dict[str, Any]]:
+def records(lines: Table) -> list[dict[str, Any]]:
     return as_records(lines.cells)
 
 
-def written(form: str, lines: Lines) -> str:
+def written(form: str, lines: Table) -> str:
     return str(FORMATS.bind(form)(lines, width=None))
 
 
@@ -60,8 +59,8 @@ def test_a_cell_has_both_numbers_their_difference_and_both_tests() -> None:
     assert record["welch_p"] == pytest.approx(welch_p(mine, CCE))
     assert record["tost_p"] == pytest.approx(tost_p(mine, CCE, 1))
     assert (record["verdict"], record["deviations"], record["margin"]) == ("agrees", "", 1)
-    assert made.sections[0].title == "cifar10: resnet34(width=64), 120 epochs, all images"
-    (line,) = made.sections[0].rows
+    assert made.blocks[0].title == "cifar10: resnet34(width=64), 120 epochs, all images"
+    (line,) = made.blocks[0].texts
     assert line == ["cce", "uniform", "0.4", "81.88 ± 0.29", "81.87 ± 0.32", "−0.01", "agrees"]
 
 
@@ -80,7 +79,7 @@ def test_the_verdict(percents: tuple[float, ...], margin: float, verdict: str) -
     made = held(ours(*percents), margin=margin)
     assert [record["verdict"] for record in records(made)] == [verdict]
     if len(percents) == 1:
-        assert made.sections[0].rows[0][-2] == "+0.00" and records(made)[0]["welch_p"] is None
+        assert made.blocks[0].texts[0][-2] == "+0.00" and records(made)[0]["welch_p"] is None
 
 
 def test_the_tests_and_the_margin_are_stated() -> None:
@@ -93,7 +92,7 @@ def test_the_tests_and_the_margin_are_stated() -> None:
 
 def test_runs_that_failed_have_no_difference() -> None:
     made = held(ours(0, status="failed"))
-    assert made.sections[0].rows[0][-3:] == ["failed", "–", "–"]
+    assert made.blocks[0].texts[0][-3:] == ["failed", "–", "–"]
     assert records(made)[0]["difference"] is None
 
 
@@ -108,7 +107,9 @@ CHANGED = {**OTHER, "augment": "none"}
 )
 def test_a_run_of_other_settings_is_never_a_reproduction(changed: set[str], loss: str) -> None:
     """Whatever is changed, and although the accuracies are those that were published."""
-    exact = source("paper", "closed-set").figures()["cifar10", str(METHODS.bind(loss)), "uniform", 0.4].mean
+    exact = (
+        find_source("paper", "closed-set").numbers()["cifar10", str(METHODS.bind(loss)), "uniform", 0.4].mean
+    )
     rows = ours(exact - 0.01, exact, exact + 0.01, loss=loss)
     assert [record["verdict"] for record in records(held(rows))] == ["agrees"] or loss == "mae"
     other = [{**asdict(Config.from_row(row)), **{name: CHANGED[name] for name in changed}} for row in rows]
@@ -117,7 +118,7 @@ def test_a_run_of_other_settings_is_never_a_reproduction(changed: set[str], loss
     assert (record["verdict"], record["welch_p"], record["tost_p"]) == ("no reproduction", None, None)
     assert record["difference"] == pytest.approx(0, abs=1e-9)
     assert {one.partition("=")[0] for one in record["deviations"].split("; ")} == changed
-    assert made.sections[0].title.endswith("– no reproduction")
+    assert made.blocks[0].title.endswith("– no reproduction")
     assert any(record["deviations"].split("; ")[0] in note for note in made.notes)
     assert "agrees" not in written("table", made)
 
@@ -133,7 +134,7 @@ def test_a_data_set_of_other_images_deviates() -> None:
 def test_what_cannot_be_checked_is_no_reproduction(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store may hold runs of a loss that this noisybench does not know."""
     place = ("cifar10", "unheard-of", "uniform", 0.4)
-    monkeypatch.setattr(Source, "figures", lambda source: {place: Figure(82, 0.1, 5, "somebody")})
+    monkeypatch.setattr(Source, "numbers", lambda source: {place: PublishedValue(82, 0.1, 5, "somebody")})
     (record,) = records(held([{**row, "loss": "unheard-of"} for row in ours(82, 82.1)]))
     assert record["verdict"] == "no reproduction"
     assert record["deviations"] == "settings that cannot be checked, as unheard-of is not known here"
@@ -142,9 +143,9 @@ def test_what_cannot_be_checked_is_no_reproduction(monkeypatch: pytest.MonkeyPat
 def test_a_method_that_alone_deviates_is_named() -> None:
     rows = [*ours(87.1, 87.2, loss="lq"), *ours(87.5, 87.6, loss="trunc-lq", prune_from=50)]
     made = held(rows)
-    (section,) = made.sections
-    assert [line[-1] for line in section.rows] == ["agrees", "no reproduction"]
-    assert section.title.endswith("– no reproduction by trunc-lq(q=0.7, k=0.5)")
+    (block,) = made.blocks
+    assert [line[-1] for line in block.texts] == ["agrees", "no reproduction"]
+    assert block.title.endswith("– no reproduction by trunc-lq(q=0.7, k=0.5)")
     assert made.notes[0].endswith(": trunc-lq(q=0.7, k=0.5) with prune_from=50 (protocol: 40).")
 
 
@@ -166,13 +167,13 @@ def test_only_what_was_published_is_compared_and_the_rest_named() -> None:
         *ours(83, rate=0.5),
     ]
     made = held(rows)
-    assert [(line[0], line[3]) for line in made.sections[0].rows] == [("lq(q=0.7)", "87.13 ± 0.22")]
+    assert [(line[0], line[3]) for line in made.blocks[0].texts] == [("lq(q=0.7)", "87.13 ± 0.22")]
     (note,) = [note for note in made.notes if note.startswith("Not published")]
     for place in ("lq(q=0.5) on cifar10", "with uniform-inclusive, η = 0.4", "with uniform, η = 0.5"):
         assert place in note
 
 
-def test_one_section_for_each_data_set_and_setting() -> None:
+def test_one_block_for_each_data_set_and_setting() -> None:
     rows = [
         *ours(80, 81),
         *ours(70, 71, lr=0.1),
@@ -180,7 +181,7 @@ def test_one_section_for_each_data_set_and_setting() -> None:
         *ours(80, 81, loss="mae"),
     ]
     made = held(rows)
-    assert [(section.title.partition(":")[0], len(section.rows)) for section in made.sections] == [
+    assert [(block.title.partition(":")[0], len(block.texts)) for block in made.blocks] == [
         ("fashion-mnist", 1),
         ("cifar10", 2),
         ("cifar10", 1),
@@ -196,7 +197,7 @@ def test_table_2_shows_the_difference_and_no_test() -> None:
     assert (record["verdict"], record["deviations"]) == ("no test: no spread published", "")
     assert (record["published_std"], record["published_n"], record["welch_p"]) == (None, None, None)
     assert record["difference"] == pytest.approx(64.5 - 64.79)
-    assert made.sections[0].rows[0][3:6] == ["64.79", "64.50 ± 0.71", "−0.29"]
+    assert made.blocks[0].texts[0][3:6] == ["64.79", "64.50 ± 0.71", "−0.29"]
     notes = " ".join(made.notes)
     assert "No test: no spread published" in notes and "Forward is read as forward-that" in notes
 
@@ -216,7 +217,7 @@ def test_a_loss_with_a_protocol_of_its_own_is_held_against_that() -> None:
 
 def test_nothing_to_compare_is_said_with_what_there_is() -> None:
     made = held(ours(80, 81, dataset="digits"))
-    assert made.sections == [] and records(made) == []
+    assert made.blocks == [] and records(made) == []
     assert made.caption.startswith(
         "Nothing to compare: Table 1 of Zhang & Sabuncu 2018 has none of these runs."
     )
@@ -245,9 +246,9 @@ def test_every_line_is_written_in_every_format(form: str) -> None:
     made = held(MIXED)
     text = written(form, made)
     plain = text.replace(r"$\pm$", "±").replace("$-$", "−").replace("--", "–").replace("\\", "")
-    for section in made.sections:
-        assert len(section.rows[0]) == len(HEADINGS)
-        for line in section.rows:
+    for block in made.blocks:
+        assert len(block.texts[0]) == len(STUB) + len(HEADINGS)
+        for line in block.texts:
             assert all(text in plain for text in line)
     assert form != "latex" or text.isascii()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from noisybench.reporting.agreement import ALPHA, Summary, tost_p, verdict, welch_p
+from noisybench.reporting.significance import ALPHA, Summary, tost_p, verdict, welch_p
 
 SUMMARY = st.builds(Summary, st.floats(10, 90), st.floats(0.01, 8), st.integers(2, 30))
 MARGIN = st.floats(0.01, 20)

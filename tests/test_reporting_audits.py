@@ -12,17 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_reporting import run, runs
 
-from noisybench.reporting.audits import AUDITS, CELLS, HONEST, RULES, selection
+from noisybench.reporting.audit import AUDITS, CELLS, HONEST, RULES, selection
 from noisybench.reporting.formats import FORMATS
-from noisybench.reporting.lines import Lines
-from noisybench.reporting.tables import NO_RUNS
+from noisybench.reporting.tables import NO_RUNS, Table
 from noisybench.store import Store
 
 MEASURED = ("val_accuracy", "clean_val_accuracy", "test_accuracy")
 Curve = list[tuple[float, float | None, float]]
 
 
-def audit(*rows_and_curves: tuple[dict[str, Any], Curve]) -> Lines:
+def audit(*rows_and_curves: tuple[dict[str, Any], Curve]) -> Table:
     """The audit of runs with (noisy validation, clean validation, test) accuracies epoch by epoch."""
     epochs = [
         {"run": row["id"], "epoch": number, **dict(zip(MEASURED, values, strict=True))}
@@ -33,11 +32,11 @@ def audit(*rows_and_curves: tuple[dict[str, Any], Curve]) -> Lines:
     return selection(runs(*rows), pd.DataFrame(epochs, columns=["run", "epoch", *MEASURED]))
 
 
-def cells(lines: Lines) -> list[dict[str, Any]]:
+def cells(lines: Table) -> list[dict[str, Any]]:
     return json.loads(FORMATS.bind("json")(lines))
 
 
-def by_rule(lines: Lines, measure: str) -> dict[str, Any]:
+def by_rule(lines: Table, measure: str) -> dict[str, Any]:
     return {cell["rule"]: cell[measure] for cell in cells(lines)}
 
 
@@ -66,11 +65,11 @@ def test_a_leak_is_the_mean_difference_over_seeds() -> None:
         "clean val.": pytest.approx((5 + 0) / 2),
         "test": pytest.approx((10 + 0) / 2),
     }
-    (section,) = lines.sections
+    (block,) = lines.blocks
     spread = statistics.stdev([50, 52])
-    assert section.title == "digits: cnn6, 10 epochs, all images; uniform, η = 0.4"
-    assert section.rows[0][:2] == ["cce", f"51.00 ± {spread:.2f}"]
-    assert section.rows[1] == ["leak, n = 2", "0.00", "−2.00", "+2.50", "+5.00"]
+    assert block.title == "digits: cnn6, 10 epochs, all images; uniform, η = 0.4"
+    assert block.texts[0][:2] == ["cce", f"51.00 ± {spread:.2f}"]
+    assert block.texts[1] == ["leak, n = 2", "0.00", "−2.00", "+2.50", "+5.00"]
     assert lines.notes == []
 
 
@@ -112,14 +111,14 @@ def test_what_a_leak_must_be(curves: dict[tuple[str, float, int], Curve]) -> Non
 
 def test_a_loss_with_several_places_has_its_mean_leak() -> None:
     lines = audit((run(), FIRST), (run(rate=0.6), SECOND), (run(loss="mae"), SECOND))
-    *places, summary = lines.sections
+    *places, summary = lines.blocks
     assert len(places) == 2
-    assert summary.rows == [
+    assert summary.texts == [
         ["cce", "0.00", "−2.00", "+2.50", "+5.00"],
         ["mae", "0.00", "−12.00", "0.00", "0.00"],
     ]
     # A line that repeats what is above says nothing.
-    assert len(audit((run(), FIRST), (run(loss="mae"), SECOND)).sections) == 1
+    assert len(audit((run(), FIRST), (run(loss="mae"), SECOND)).blocks) == 1
 
 
 def test_runs_of_different_settings_are_apart() -> None:
@@ -130,14 +129,14 @@ def test_runs_of_different_settings_are_apart() -> None:
         (run(loss=trunc), FIRST),
         (run(loss=trunc, prune_from=6), SECOND),
     )
-    first, second, _ = lines.sections
+    first, second, _ = lines.blocks
     assert "lr=0.1" in first.title and "lr=0.2" in second.title
-    assert [row[0] for row in first.rows[::2]] == [
+    assert [row[0] for row in first.texts[::2]] == [
         "cce",
         f"{trunc}, pruned from 4 every 1",
         f"{trunc}, pruned from 6 every 1",
     ]
-    assert [row[0] for row in second.rows[::2]] == ["cce"]
+    assert [row[0] for row in second.texts[::2]] == ["cce"]
 
 
 # What was not measured
@@ -149,9 +148,9 @@ def test_runs_made_before_clean_validation_was_measured() -> None:
     for curve in (old, half):
         older = run(seed=1)
         lines = audit((run(), FIRST), (older, curve))
-        (section,) = lines.sections
-        assert [row[3] for row in section.rows] == ["–", "–"]
-        assert "–" not in {text for row in section.rows for text in (*row[1:3], row[4])}
+        (block,) = lines.blocks
+        assert [row[3] for row in block.texts] == ["–", "–"]
+        assert "–" not in {text for row in block.texts for text in (*row[1:3], row[4])}
         assert by_rule(lines, "leak")["clean val."] is None and by_rule(lines, "n")["clean val."] == 0
         (note,) = lines.notes
         assert note.startswith("clean val. is –") and note.endswith(f": {older['id']}.")
@@ -170,7 +169,7 @@ def test_runs_without_epochs_or_a_result_are_named_and_left_out() -> None:
 def test_nothing_to_audit() -> None:
     assert audit().caption == NO_RUNS
     lines = audit((run(status="failed"), FIRST))
-    assert lines.caption.startswith("No run has completed") and lines.sections == []
+    assert lines.caption.startswith("No run has completed") and lines.blocks == []
     for form in ("table", "markdown", "latex"):
         assert "No run has completed" in FORMATS.bind(form)(lines, width=80)
 

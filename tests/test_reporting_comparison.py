@@ -10,24 +10,23 @@ from hypothesis import strategies as st
 from test_reporting import ROWS, run, runs
 
 from noisybench.errors import InvalidValue, UnknownName
-from noisybench.reporting.comparison_lines import CELLS, HEADINGS, compare
+from noisybench.reporting.compare import CELLS, HEADINGS, STUB, compare
 from noisybench.reporting.formats import FORMATS
-from noisybench.reporting.layout import MEASURES
-from noisybench.reporting.lines import Lines
-from noisybench.reporting.tables import NO_RUNS, TABLES
+from noisybench.reporting.paper_tables import MEASURES
+from noisybench.reporting.tables import NO_RUNS, TABLES, Table
 
 LQ, TRUNC = "lq(q=0.7)", "trunc-lq(q=0.7, k=0.5)"
 
 
-def comparing(rows: list[dict[str, Any]], *losses: str) -> Lines:
+def comparing(rows: list[dict[str, Any]], *losses: str) -> Table:
     return compare(runs(*rows), losses, "test_accuracy")
 
 
-def said(lines: Lines) -> list[dict[str, str]]:
-    return [dict(zip(HEADINGS, row, strict=True)) for section in lines.sections for row in section.rows]
+def said(lines: Table) -> list[dict[str, str]]:
+    return [dict(zip([*STUB, *HEADINGS], row, strict=True)) for block in lines.blocks for row in block.texts]
 
 
-def cells(lines: Lines) -> list[dict[str, Any]]:
+def cells(lines: Table) -> list[dict[str, Any]]:
     return json.loads(FORMATS.bind("json")(lines))
 
 
@@ -123,21 +122,21 @@ def test_a_run_that_did_not_complete_is_no_half_of_a_pair() -> None:
     assert cells(lines)[0]["n"] == 2
     assert f"Not in the averages: 1 failed ({failed['id']})." in lines.notes
     nothing = comparing([*of("cce", 0.1), run(None, "failed", loss=LQ)], "lq", "cce")
-    assert nothing.sections == [] and nothing.caption.startswith("Nothing to compare: A = lq(q=0.7), B = cce")
+    assert nothing.blocks == [] and nothing.caption.startswith("Nothing to compare: A = lq(q=0.7), B = cce")
     assert len(nothing.notes) == 2
 
 
 def test_one_pair_has_a_difference_and_no_test() -> None:
     lines = comparing([*of("cce", 0.1), *of("mae", 0.05)], "cce", "mae")
     (line,) = said(lines)
-    assert line["diff."] == "−5.00" and {line[h] for h in HEADINGS[6:]} == {"–"}
+    assert line["diff."] == "−5.00" and {line[h] for h in HEADINGS[4:]} == {"–"}
     assert any("n = 1" in note for note in lines.notes) and "(0)" in lines.caption
 
 
 def test_differences_that_do_not_vary_have_no_test() -> None:
     lines = comparing([*of("cce", 0.1, 0.2, 0.3), *of("mae", 0.15, 0.25, 0.35)], "cce", "mae")
     (line,) = said(lines)
-    assert line["diff."] == "+5.00" and {line[h] for h in HEADINGS[6:]} == {"–"}
+    assert line["diff."] == "+5.00" and {line[h] for h in HEADINGS[4:]} == {"–"}
     assert any("they do not vary" in note for note in lines.notes)
 
 
@@ -158,7 +157,7 @@ def test_the_same_settings_are_compared_where_both_have_them() -> None:
         (0.1, pytest.approx(15), ""),
         (0.2, pytest.approx(25), ""),
     ]
-    assert [re.search("lr=[0-9.]+", section.title)[0] for section in lines.sections] == ["lr=0.1", "lr=0.2"]
+    assert [re.search("lr=[0-9.]+", block.title)[0] for block in lines.blocks] == ["lr=0.1", "lr=0.2"]
     assert any(note.startswith("Not used, as mae has no") for note in lines.notes)
 
 
@@ -173,7 +172,7 @@ def test_a_method_with_settings_of_its_own_is_compared_and_they_are_named() -> N
 def test_of_several_settings_none_is_picked_for_a_method_that_has_another() -> None:
     rows = [*of("cce", 0.1, 0.2), *of("cce", 0.1, 0.2, lr=0.3), *of("mae", 0.2, 0.5, lr=0.2)]
     lines = comparing(rows, "cce", "mae")
-    assert lines.sections == [] and lines.caption.startswith("Nothing to compare")
+    assert lines.blocks == [] and lines.caption.startswith("Nothing to compare")
     assert [note.partition(":")[0] for note in lines.notes] == [
         f"Not used, as {other} has no completed run to pair with" for other in ("mae", "cce")
     ]
@@ -185,7 +184,7 @@ def test_of_several_settings_none_is_picked_for_a_method_that_has_another() -> N
     ids=str,
 )
 def test_runs_on_other_data_are_no_pairs(data: dict[str, Any]) -> None:
-    assert comparing([*of("cce", 0.1, 0.2), *of("mae", 0.2, 0.5, **data)], "cce", "mae").sections == []
+    assert comparing([*of("cce", 0.1, 0.2), *of("mae", 0.2, 0.5, **data)], "cce", "mae").blocks == []
 
 
 def test_pruning_belongs_to_the_method() -> None:
@@ -216,7 +215,7 @@ def test_any_runs_can_be_compared_in_any_order(rows: list[dict[str, Any]], rando
         return
     lines, again = (comparing(some, *names) for some in (rows, random.sample(rows, len(rows))))
     assert cells(lines) == cells(again)
-    assert (lines.sections, lines.caption) == (again.sections, again.caption)
+    assert (lines.blocks, lines.caption) == (again.blocks, again.caption)
     accuracy = {
         tuple(row[c] for c in ("dataset", "rate", "loss", "lr", "train_size", "seed")): row["test_accuracy"]
         for row in rows

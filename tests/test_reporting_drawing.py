@@ -13,8 +13,8 @@ import pytest
 from curves import FIG1, FIG2, filled
 from PIL import Image
 
-from noisybench.reporting.drawing import MARKERS, PANEL, colour_of, compose, draw, style
-from noisybench.reporting.figures import Figure, draw_up
+from noisybench.reporting.figures import Figure, build_figure
+from noisybench.reporting.plotting import MARKERS, PANEL, colour_of, compose, draw, style
 
 REGISTRIES = ["fig1", "fig2"]
 SUFFIXES = [".pdf", ".png", ".svg"]
@@ -26,12 +26,12 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figure]:
     whole = filled(tmp_path_factory.mktemp("store") / "runs.db", [*FIG1, *FIG2], seeds=2, epochs=20)
     runs, epochs = whole.results(), whole.epochs()
     one = runs[runs["dataset"].eq("cifar10") & runs["rate"].isin([0.2, 0.4])]
-    made = {name: draw_up(name, runs, epochs) for name in REGISTRIES}
+    made = {name: build_figure(name, runs, epochs) for name in REGISTRIES}
     long = runs.assign(
         dataset=runs["dataset"] + "@0123456789", noise="class-dependent(map='cat>dog dog>cat')"
     )
-    made["fig2, long"] = draw_up("fig2", long, epochs)
-    return made | {f"{name}, one": draw_up(name, one, epochs) for name in REGISTRIES}
+    made["fig2, long"] = build_figure("fig2", long, epochs)
+    return made | {f"{name}, one": build_figure(name, one, epochs) for name in REGISTRIES}
 
 
 # Bytes
@@ -58,14 +58,14 @@ def test_drawing_needs_neither_pyplot_nor_a_display() -> None:
     code = """
 import sys
 import noisybench.cli.report
-from noisybench.reporting import drawing, figures
+from noisybench.reporting import plotting, figures
 assert not {"matplotlib", "jinja2", "pandas"} & sys.modules.keys()
 import pandas
-from noisybench.reporting.curves import Line
+from noisybench.reporting.figures import Line
 line = Line("cce", 1.0, False, 1, pandas.DataFrame({"epoch": [1], "mean": [1.0], "std": [0.0], "n": [1]}))
 panel = figures.Panel("digits", "Test accuracy (%)", "small", [line])
-for suffix in drawing.FILE_TYPES:
-    drawing.draw(figures.Figure("fig1", "title", [[panel]]), suffix)
+for suffix in plotting.FILE_TYPES:
+    plotting.draw(figures.Figure("fig1", "title", [[panel]]), suffix)
 assert "matplotlib.pyplot" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(Path(__file__).parents[1])})
@@ -174,5 +174,5 @@ def test_a_band_is_a_standard_deviation_wide(figures: dict[str, Figure]) -> None
 def test_a_name_may_have_a_dollar_and_a_bracket(tmp_path: Path) -> None:
     store = filled(tmp_path / "runs.db", FIG1[-2:], seeds=1, epochs=2)
     runs = store.results().assign(dataset="a$_b$<c>&")
-    content = draw(draw_up("fig1", runs, store.epochs()), ".svg").decode()
+    content = draw(build_figure("fig1", runs, store.epochs()), ".svg").decode()
     assert "(a) a$_b$&lt;c&gt;&amp;, uniform, η\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.4" in content

@@ -11,8 +11,7 @@ from curves import ADAM, FIG1, FIG2, MADE, add, filled
 
 from noisybench.config import Config, Epoch
 from noisybench.errors import InvalidValue
-from noisybench.reporting.curves import Line
-from noisybench.reporting.figures import Figure, Panel, draw_up
+from noisybench.reporting.figures import Figure, Line, Panel, build_figure
 from noisybench.reporting.selection import select
 from noisybench.store import Store
 
@@ -21,7 +20,7 @@ CCE, LQ = {"dataset": "cifar10", "loss": "cce"}, {"dataset": "cifar10", "loss": 
 
 
 def figure(store: Store, name: str = "fig1", *where: str) -> Figure:
-    return draw_up(name, select(store.results(), where)[0], store.epochs())
+    return build_figure(name, select(store.results(), where)[0], store.epochs())
 
 
 def contents(figure: Figure) -> list[tuple[str, str, list[str]]]:

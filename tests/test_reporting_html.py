@@ -14,8 +14,7 @@ from curves import FIG1, FIG2, MADE, filled
 
 from noisybench.config import Config, declared_fields
 from noisybench.reporting.html import render
-from noisybench.reporting.lines import Lines, Section
-from noisybench.reporting.tables import TABLES, Table
+from noisybench.reporting.tables import TABLES, Table, list_table
 from noisybench.store import Store
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "base", "source"}
@@ -109,7 +108,7 @@ def test_every_link_leads_to_one_place_in_the_page(page: Page) -> None:
 def test_each_cell_leads_to_its_runs(store: Store, kind: str) -> None:
     page = Page(page_of(store, kind))
     table = TABLES.bind(kind)(store.results())
-    cells = [cell for block in table.blocks for row in block.rows.values() for cell in row.values()]
+    cells = [cell for block in table.blocks for row in block.rows for cell in row.cells.values()]
     (tables,) = [e for e in page.root.all("section") if e.attributes["id"] == "tables"]
     linked = [(td.text, a.attributes["href"][1:]) for td in tables.all("td") for a in td.all("a")]
     assert sorted(text for text, _ in linked) == sorted(cell.text for cell in cells)
@@ -202,7 +201,7 @@ def test_the_page_is_accessible(page: Page) -> None:
 def test_the_best_two_are_strong(store: Store, page: Page) -> None:
     table = TABLES.bind("closed-set")(store.results())
     assert isinstance(table, Table)
-    best = [c.text for b in table.blocks for row in b.rows.values() for c in row.values() if c.best]
+    best = [c.text for b in table.blocks for row in b.rows for c in row.cells.values() if c.best]
     assert sorted(e.text for e in page.find("tables").all("strong")) == sorted(best) != []
 
 
@@ -225,9 +224,7 @@ def test_everything_is_escaped(store: Store, column: str) -> None:
 
 def test_a_report_of_lines_has_its_rows_and_all_runs(store: Store) -> None:
     cells = pd.DataFrame()
-    lines = Lines(
-        "audit", "What <b>", ["a", "b"], 1, [Section("One", [["x<", "1"], ["y", "2"]])], ["&"], cells
-    )
+    lines = list_table("audit", "What <b>", ["a"], ["b"], [("One", [["x<", "1"], ["y", "2"]])], ["&"], cells)
     page = Page(render(lines, store.results(), store.epochs()))
     first = page.find("tables").all("table")[0]
     assert [[e.text for e in tr.children] for tr in first.all("tr")] == [["a", "b"], ["x<", "1"], ["y", "2"]]

@@ -16,8 +16,7 @@ WANG = {"optimiser": "adam", "batch_size": 100, "epochs": 95, "milestones": ()}
 def lines(block: Block) -> dict[str, dict[str, str]]:
     """What a block says, by row and column."""
     return {
-        row: {column.heading: cell.text for column, cell in cells.items()}
-        for row, cells in block.rows.items()
+        row.labels[0]: {column.heading: cell.text for column, cell in row.cells.items()} for row in block.rows
     }
 
 
@@ -78,8 +77,8 @@ def test_the_best_two_are_of_a_noise() -> None:
     rows = [run(a, noise=noise, loss=loss) for noise, of in accuracies.items() for loss, a in of.items()]
     made = table(*rows, kind="open-set")
     best = {
-        row: {column.heading for column, cell in cells.items() if cell.best}
-        for row, cells in made.blocks[0].rows.items()
+        row.labels[0]: {column.heading for column, cell in row.cells.items() if cell.best}
+        for row in made.blocks[0].rows
     }
     assert best == {"uniform, η = 0.4": {"mae", "unhinged"}, f"{OPEN}, η = 0.4": {"cce", "mae"}}
     for form, mark in [("table", "marked *"), ("markdown", "in bold"), ("latex", "in bold")]:

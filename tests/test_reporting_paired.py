@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import integrate, special
 
-from noisybench.reporting.paired import ALPHA, POWER, Paired, holm, paired, pairs_needed, power
+from noisybench.reporting.significance import ALPHA, POWER, Paired, holm, paired, pairs_needed, power
 
 ACCURACY = st.integers(0, 10_000).map(lambda correct: correct / 100)
 PAIRS = st.lists(st.tuples(ACCURACY, ACCURACY), min_size=2, max_size=12)

@@ -6,13 +6,13 @@ import pytest
 
 from noisybench.errors import UnknownName
 from noisybench.registry import DATASETS, METHODS, NOISES
-from noisybench.reporting.published import SOURCES, Figure, source
+from noisybench.reporting.published import SOURCES, PublishedValue, find_source
 from noisybench.reporting.selection import stem
 from noisybench.reporting.tables import TABLES
 
 PAPER = "Zhang & Sabuncu 2018"
-TABLE_1 = source("paper", "closed-set").figures()
-TABLE_2 = source("paper", "open-set").figures()
+TABLE_1 = find_source("paper", "closed-set").numbers()
+TABLE_2 = find_source("paper", "open-set").numbers()
 EVERY = [(name, table) for name, tables in SOURCES.items() for table in tables]
 
 
@@ -39,13 +39,15 @@ def test_table_1_has_a_number_for_each_of_its_places() -> None:
     ],
 )
 def test_numbers_of_table_1(place: tuple[str, str, str, float], mean: float, std: float) -> None:
-    assert TABLE_1[place] == Figure(mean, std, 5, PAPER)
+    assert TABLE_1[place] == PublishedValue(mean, std, 5, PAPER)
 
 
 def test_numbers_of_table_2() -> None:
     open_set = "open-set(source=cifar100)"
     assert len(TABLE_2) == 12
-    assert TABLE_2["cifar10", "trunc-lq(q=0.7, k=0.5)", open_set, 0.4] == Figure(79.55, None, None, PAPER)
+    assert TABLE_2["cifar10", "trunc-lq(q=0.7, k=0.5)", open_set, 0.4] == PublishedValue(
+        79.55, None, None, PAPER
+    )
     assert TABLE_2["cifar10", "forward-that", "uniform", 0.4].mean == 77.81
     quoted = {loss for (_, loss, _, _), figure in TABLE_2.items() if figure.origin != PAPER}
     assert {stem(loss) for loss in quoted} == {"cce", "forward-that", "wang2018"}
@@ -54,7 +56,7 @@ def test_numbers_of_table_2() -> None:
 @pytest.mark.parametrize(("name", "table"), EVERY)
 def test_names_are_canonical_where_they_are_registered(name: str, table: str) -> None:
     """A hyper-parameter of another name than here would leave published numbers without our runs."""
-    for place in source(name, table).figures():
+    for place in find_source(name, table).numbers():
         for registry, text in zip((DATASETS, METHODS, NOISES), place, strict=False):
             assert isinstance(text, str)
             if stem(text) in {entry.name for entry in registry}:
@@ -63,9 +65,9 @@ def test_names_are_canonical_where_they_are_registered(name: str, table: str) ->
 
 @pytest.mark.parametrize(("name", "table"), EVERY)
 def test_a_source_is_of_a_kind_of_table_and_its_protocol_of_a_run(name: str, table: str) -> None:
-    published = source(name, table)
+    published = find_source(name, table)
     assert table in {entry.name for entry in TABLES}
-    for dataset, *_ in published.figures():
+    for dataset, *_ in published.numbers():
         made = published.config(dataset, "trunc-lq")
         assert {key: getattr(made, key) for key in published.protocol} == dict(published.protocol)
 
@@ -76,4 +78,4 @@ def test_a_source_is_of_a_kind_of_table_and_its_protocol_of_a_run(name: str, tab
 )
 def test_an_unknown_source(name: str, table: str, message: str) -> None:
     with pytest.raises(UnknownName, match=message):
-        source(name, table)
+        find_source(name, table)

@@ -19,7 +19,7 @@ def test_one_block_per_data_set_losses_and_noises_in_the_order_of_the_registries
     )
     assert [block.title.partition(":")[0] for block in made.blocks] == ["digits", "unheard-of"]
     digits = made.blocks[0]
-    assert list(digits.rows) == [
+    assert [row.labels[0] for row in digits.rows] == [
         "mae",
         "lq(q=0.5)",
         "lq(q=0.7)",

@@ -9,16 +9,17 @@ import typer
 from noisybench.cli.arguments import DATABASE, Database, Overwrite, Where
 from noisybench.cli.console import console, say, warn, write
 from noisybench.errors import InvalidValue
-from noisybench.reporting import audits, figures
-from noisybench.reporting.against import MARGIN, against
-from noisybench.reporting.audits import AUDITS
-from noisybench.reporting.comparison_lines import compare
-from noisybench.reporting.drawing import FILE_TYPES, check_suffix, draw
-from noisybench.reporting.figures import FIGURES, draw_up, no_runs
-from noisybench.reporting.formats import FORMATS, Document
+from noisybench.reporting import audit as audits
+from noisybench.reporting import figures
+from noisybench.reporting.audit import AUDITS
+from noisybench.reporting.compare import compare
+from noisybench.reporting.figures import FIGURES, build_figure, no_runs
+from noisybench.reporting.formats import FORMATS
+from noisybench.reporting.plotting import FILE_TYPES, check_suffix, draw
 from noisybench.reporting.published import SOURCES
+from noisybench.reporting.published_comparison import MARGIN, compare_with_published
 from noisybench.reporting.selection import select
-from noisybench.reporting.tables import TABLES
+from noisybench.reporting.tables import TABLES, Table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -131,13 +132,15 @@ def report(
     if figure is not None:
         write_figure(figure, runs, curves, out, overwrite)
         return
-    document: Document
+    document: Table
     if losses:
         document = compare(runs, losses, laid_out.entry.metadata.measure)
     elif audited:
         document = audited(runs, store.epochs(audits.EPOCHS, runs["id"]))
     elif published is not None:
-        document = against(laid_out(runs), runs, published, MARGIN if margin is None else margin)
+        document = compare_with_published(
+            laid_out(runs), runs, published, MARGIN if margin is None else margin
+        )
     else:
         document = laid_out(runs)
     print_document(document, form or FORM, out, overwrite, runs=runs, epochs=curves)
@@ -157,7 +160,7 @@ def write_figure(
             f"A figure is written to a file: give --out, such as --out {name}.pdf ({', '.join(FILE_TYPES)})."
         )
     suffix = check_suffix(out)
-    drawn_up = draw_up(name, runs, epochs())
+    drawn_up = build_figure(name, runs, epochs())
     if not drawn_up.rows:
         raise InvalidValue(no_runs(name))
     write(out, draw(drawn_up, suffix), overwrite)
@@ -169,7 +172,7 @@ def print_table(runs: "DataFrame", table: str) -> None:
 
 
 def print_document(
-    document: Document,
+    document: Table,
     form: str = FORM,
     out: Path | None = None,
     overwrite: bool = False,

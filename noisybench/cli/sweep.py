@@ -9,8 +9,7 @@ import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Device, Force, Precision, Quiet, Where
 from noisybench.cli.console import complain, say, tell, warn
-from noisybench.errors import InvalidValue, RunFailed
-from noisybench.reporting.wording import listing
+from noisybench.errors import InvalidValue, RunFailed, join_limited
 from noisybench.sweeps.grid import MAX_RUNS, check_count, load, packaged
 from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, StallTimeout
 
@@ -256,6 +255,6 @@ def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device
         on_threads = f"OMP_NUM_THREADS={threads} " if chosen.type == "cpu" else ""
         say(
             f"No epoch of {len(times) - len(known)} runs' kind has been measured here on {where}"
-            f" ({listing(kinds)}). A single `{on_threads}noisybench train --epochs 1` of a kind gives an"
+            f" ({join_limited(kinds)}). A single `{on_threads}noisybench train --epochs 1` of a kind gives an"
             " estimate."
         )

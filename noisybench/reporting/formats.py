@@ -1,81 +1,82 @@
-"""A report as text: for a terminal, Markdown, LaTeX, HTML, CSV, JSON.  A format is one decorated function.
+"""The formats of a table, each one decorated function: text, Markdown, LaTeX, HTML, CSV, JSON.
 
-A format takes both kinds of report, `Table` and `Lines`.  CSV and JSON are tidy: one record per cell
-or line, as the report's `cells` has it, in full precision.
+CSV and JSON are tidy: one record per cell or row, as the table's `cells` has it, in full precision.
 """
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from noisybench.registry import NoMetadata, Registry
-from noisybench.reporting import html, latex, render_lines, terminal
-from noisybench.reporting.lines import Lines
-from noisybench.reporting.markdown import markdown_row, markdown_text
+from noisybench.reporting import html, latex, terminal
 from noisybench.reporting.statistics import as_records
-from noisybench.reporting.tables import NO_RUN, Cell, Table
+from noisybench.reporting.tables import Cell, Table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 FORMATS = Registry("format", "noisybench.reporting.formats", NoMetadata)
 
-Document = Table | Lines
-
 
 @FORMATS.register("table")
-def table(document: Document, *, width: int | None) -> str:
+def text(table: Table, *, width: int | None) -> str:
     """Plain text; without a terminal (no `width`), lines are as long as they are."""
-    if isinstance(document, Lines):
-        return render_lines.plain(document, width)
-    return terminal.render(document, width)
+    return terminal.render(table, width)
 
 
 @FORMATS.register("markdown")
-def markdown(table: Document) -> str:
-    """GitHub's Markdown, one table per block or section."""
-    if isinstance(table, Lines):
-        return render_lines.markdown(table)
+def markdown(table: Table) -> str:
+    """GitHub's Markdown, one table per block."""
     marked = f" {table.marks_best} in bold." if table.marks_best else ""
-    parts = [markdown_text(table.caption) + marked]
+    parts = [_escaped(table.caption) + marked]
     for block in table.blocks:
-        head = [table.stub, *(f"{column.group} {column.heading}".strip() for column in block.columns)]
+        head = [*table.stub, *(f"{column.group} {column.heading}".strip() for column in block.columns)]
         lines = [
-            markdown_row([markdown_text(text) for text in head]),
-            markdown_row(["---", *["---:"] * len(block.columns)]),
+            _row([_escaped(heading) for heading in head]),
+            _row(["---"] * len(table.stub) + ["---:"] * len(block.columns)),
+            *(
+                _row([*map(_escaped, row.labels), *(_cell(row.cell(column)) for column in block.columns)])
+                for row in block.rows
+            ),
         ]
-        for row, of_row in block.rows.items():
-            cells = [_markdown_cell(of_row.get(column, NO_RUN)) for column in block.columns]
-            lines.append(markdown_row([markdown_text(row), *cells]))
-        parts += [f"**{markdown_text(block.title)}**", "\n".join(lines)]
-    return "\n\n".join([*parts, *(markdown_text(note) for note in table.notes)])
+        parts += [f"**{_escaped(block.title)}**", "\n".join(lines)]
+    return "\n\n".join([*parts, *(_escaped(note) for note in table.notes)])
 
 
-def _markdown_cell(cell: Cell) -> str:
-    return f"**{cell.text}**" if cell.best else cell.text
+def _cell(cell: Cell) -> str:
+    return f"**{_escaped(cell.text)}**" if cell.best else _escaped(cell.text)
+
+
+def _row(cells: Sequence[str]) -> str:
+    """A row of cells that are Markdown already."""
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Text as Markdown shows it, character by character."""
+    return re.sub(r"([\\|*_<\[\]])", r"\\\1", text)
 
 
 @FORMATS.register("latex")
-def latex_(document: Document) -> str:
+def latex_(table: Table) -> str:
     """LaTeX with booktabs, all blocks in one table as in the paper."""
-    if isinstance(document, Lines):
-        return render_lines.latex(document)
-    return latex.render(document)
+    return latex.render(table)
 
 
 @FORMATS.register("html")
-def html_(document: Document, *, runs: "DataFrame", epochs: Callable[[], "DataFrame"]) -> str:
+def html_(table: Table, *, runs: "DataFrame", epochs: Callable[[], "DataFrame"]) -> str:
     """One page with nothing outside it: the table, its figures, and the runs behind each cell."""
-    return html.render(document, runs, epochs())
+    return html.render(table, runs, epochs())
 
 
 @FORMATS.register("csv")
-def csv(document: Document) -> str:
+def csv(table: Table) -> str:
     """Tidy CSV, one line per cell; what is missing is empty."""
-    return str(document.cells.to_csv(index=False, lineterminator="\n")).rstrip("\n")
+    return str(table.cells.to_csv(index=False, lineterminator="\n")).rstrip("\n")
 
 
 @FORMATS.register("json")
-def json_(document: Document) -> str:
+def json_(table: Table) -> str:
     """Tidy JSON, one object per cell; what is missing is null."""
-    return json.dumps(as_records(document.cells), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(as_records(table.cells), indent=2, ensure_ascii=False, allow_nan=False)

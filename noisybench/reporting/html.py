@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Provenance, Result, declared_fields
 from noisybench.errors import InvalidValue
-from noisybench.reporting.cells import Record, number
-from noisybench.reporting.drawing import draw
-from noisybench.reporting.figures import FIGURES, Figure, draw_up
-from noisybench.reporting.lines import Lines
+from noisybench.reporting.figures import FIGURES, Figure, build_figure
+from noisybench.reporting.formatting import Record, number
+from noisybench.reporting.plotting import draw
 from noisybench.reporting.statistics import as_records
-from noisybench.reporting.tables import NO_RUN, Block, Cell, Table
+from noisybench.reporting.tables import Block, Cell, Table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,13 +48,13 @@ class Grid:
 
     block: Block
     groups: Sequence[tuple[str, int]]
-    rows: Sequence[tuple[str, Sequence[Place]]]
+    rows: Sequence[tuple[Sequence[str], Sequence[Place]]]
 
 
-def render(document: Table | Lines, runs: "DataFrame", epochs: "DataFrame") -> str:
+def render(table: Table, runs: "DataFrame", epochs: "DataFrame") -> str:
     """The page.
 
-    runs: rows of `Store.results` that the document was made of; epochs: `Store.epochs`.
+    runs: rows of `Store.results` that the table was made of; epochs: `Store.epochs`.
     """
     import jinja2
 
@@ -69,9 +68,8 @@ def render(document: Table | Lines, runs: "DataFrame", epochs: "DataFrame") -> s
     environment.filters["said"] = _said
     figures, undrawn = _figures(runs, epochs)
     return environment.get_template("page.html").render(
-        document=document,
-        grids=list(_grids(document)) if isinstance(document, Table) else [],
-        sections=document.sections if isinstance(document, Lines) else [],
+        table=table,
+        grids=list(_grids(table)),
         figures=[(figure, _inline(figure)) for figure in figures],
         undrawn=undrawn,
         runs={record["id"]: record for record in as_records(runs)},
@@ -84,14 +82,16 @@ def _grids(table: Table) -> Iterator[Grid]:
     count = 0
     for block in table.blocks:
         rows = []
-        for row, of_row in block.rows.items():
+        for row in block.rows:
             places = []
             for column in block.columns:
-                cell = of_row.get(column, NO_RUN)
+                cell = row.cell(column)
                 count += bool(cell.runs)
                 heading = ", ".join(filter(None, column))
-                places.append(Place(cell, row, heading, f"cell-{count}" if cell.runs else ""))
-            rows.append((row, places))
+                places.append(
+                    Place(cell, ", ".join(row.labels), heading, f"cell-{count}" if cell.runs else "")
+                )
+            rows.append((row.labels, places))
         groups = [(name, len(list(own))) for name, own in groupby(block.columns, key=lambda c: c.group)]
         yield Grid(block, groups if any(name for name, _ in groups) else [], rows)
 
@@ -101,7 +101,7 @@ def _figures(runs: "DataFrame", epochs: "DataFrame") -> tuple[list[Figure], list
     drawn, undrawn = [], []
     for kind in FIGURES:
         try:
-            figure = draw_up(kind.name, runs, epochs)
+            figure = build_figure(kind.name, runs, epochs)
         except InvalidValue as error:
             undrawn.append(str(error))
             continue

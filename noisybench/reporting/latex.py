@@ -7,7 +7,7 @@ graphicx is loaded too, as in nearly every paper, a table that is too wide is sc
 from collections.abc import Sequence
 from itertools import groupby
 
-from noisybench.reporting.tables import NO_RUN, Cell, Table
+from noisybench.reporting.tables import Cell, Table
 
 # What a document may not have in its text, or what its fonts may lack.
 ESCAPES = str.maketrans(
@@ -44,17 +44,18 @@ def escape(text: str) -> str:
 
 
 def render(table: Table) -> str:
-    """The table environment; for a table without runs, its caption as a comment."""
+    """The table environment; for a table without rows, caption and notes as comments."""
     if not table.blocks:
-        return f"% {table.caption}"
+        return "\n".join(f"% {text}" for text in (table.caption, *table.notes))
     marked = f" {table.marks_best} in bold." if table.marks_best else ""
     body = []
+    width = len(table.stub) + len(table.columns)
     for block in table.blocks:
-        title = rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{\textit{{{escape(block.title)}}}}}"
-        body += [r"\midrule", latex_row([title])]
-        for row, of_row in block.rows.items():
-            cells = [_cell(of_row.get(column, NO_RUN)) for column in table.columns]
-            body.append(latex_row([escape(row), *cells]))
+        title = rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(block.title)}}}}}"
+        body += [r"\midrule", _row([title])]
+        for row in block.rows:
+            cells = [_cell(row.cell(column)) for column in table.columns]
+            body.append(_row([*map(escape, row.labels), *cells]))
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
@@ -63,7 +64,7 @@ def render(table: Table) -> str:
             rf"\caption{{{escape(table.caption)}{marked}}}",
             rf"\label{{tab:{table.name}}}",
             SCALED,
-            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.stub)}{'r' * len(table.columns)}}}",
             r"\toprule",
             *_headings(table),
             *body,
@@ -78,18 +79,18 @@ def render(table: Table) -> str:
 def _headings(table: Table) -> list[str]:
     """The groups over their columns, if there are any, each with a rule as wide as they are."""
     groups, rules = [], []
-    start = 2
+    start = len(table.stub) + 1
     for group, columns in groupby(table.columns, key=lambda column: column.group):
         count = len(list(columns))
         groups.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(group)}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
         start += count
-    headings = latex_row([escape(table.stub), *(escape(column.heading) for column in table.columns)])
+    headings = _row([*map(escape, table.stub), *(escape(column.heading) for column in table.columns)])
     grouped = any(column.group for column in table.columns)
-    return [latex_row(["", *groups]), " ".join(rules), headings] if grouped else [headings]
+    return [_row([*("" for _ in table.stub), *groups]), " ".join(rules), headings] if grouped else [headings]
 
 
-def latex_row(cells: Sequence[str]) -> str:
+def _row(cells: Sequence[str]) -> str:
     """One row of a tabular, of cells that are LaTeX already."""
     return " & ".join(cells) + r" \\"
 

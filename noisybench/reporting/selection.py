@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import declared_fields
-from noisybench.errors import InvalidValue, UnknownName
+from noisybench.errors import InvalidValue, UnknownName, join_limited
 from noisybench.registry import REGISTRIES
-from noisybench.reporting.wording import listing
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -31,7 +30,7 @@ def select(runs: "DataFrame", where: Sequence[str]) -> tuple["DataFrame", list[s
             raise UnknownName("column of a run", column, runs.columns)
         match = _match(runs[column], value)
         if not match.any():
-            known = listing(sorted(runs[column].dropna().unique())) or "none"
+            known = join_limited(sorted(runs[column].dropna().unique())) or "none"
             unmatched.append(f"No run has {condition}. Known values of {column}: {known}.")
         matches[column] = matches[column] | match if column in matches else match
     for match in matches.values():

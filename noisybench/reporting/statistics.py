@@ -18,6 +18,10 @@ PLACE = ("dataset", "loss", "noise", "rate")
 SCHEDULE = ("prune_from", "prune_every", "code")
 SETTINGS = tuple(name for name in declared_fields() if name not in (*PLACE, *SCHEDULE, "seed"))
 
+# What a run learns from.  The other settings are how: in the open-set table, methods have their own.
+DATA = ("draws", "labels", "keep", "train_size", "validation")
+METHOD = tuple(name for name in SETTINGS if name not in DATA)
+
 # What pandas would read as floats where some run has none.
 WHOLE = {name: "Int64" for name, d in declared_fields().items() if d.optional and d.type is int}
 

@@ -1,4 +1,4 @@
-"""What a table is, free of any format, and the registry of the kinds of table.
+"""What a table is, in no particular format, and the registry of the kinds of table.
 
 A kind is one decorated function from runs to a `Table`; its name is the value of ``--table``, the
 first line of its docstring its help.
@@ -21,7 +21,7 @@ class TableInfo:
     measure: str
 
 
-TABLES = Registry("table", "noisybench.reporting.layout", TableInfo)
+TABLES = Registry("table", "noisybench.reporting.paper_tables", TableInfo)
 
 NO_RUNS = (
     "There are no runs to report. `noisybench sweep demo` makes some, `noisybench train` makes one;"
@@ -30,7 +30,7 @@ NO_RUNS = (
 
 
 class Column(NamedTuple):
-    """What stands over a column, and over the group of columns that it belongs to, if any."""
+    """The heading of a column, and of the group of columns that it belongs to, if any."""
 
     group: str
     heading: str
@@ -38,7 +38,7 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says, whether it is among the best two, and the ids of the runs behind it."""
+    """The text of a cell, whether it is among the best two, and the ids of the runs behind it."""
 
     text: str = "–"
     best: bool = False
@@ -49,33 +49,81 @@ NO_RUN = Cell()
 
 
 @dataclass(frozen=True)
+class Row:
+    """A row of a table.  labels: what it is about.  cells: by column, where there is a run."""
+
+    labels: tuple[str, ...]
+    cells: Mapping[Column, Cell]
+
+    def cell(self, column: Column) -> Cell:
+        return self.cells.get(column, NO_RUN)
+
+
+@dataclass(frozen=True)
 class Block:
-    """The runs of one data set and one setting.  rows: by label, with a cell where there is a run."""
+    """Rows under one title, such as the runs of one data set and one setting."""
 
     title: str
     columns: Sequence[Column]
-    rows: Mapping[str, Mapping[Column, Cell]]
+    rows: Sequence[Row]
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The texts of each row: its labels, then its cells."""
+        return [[*row.labels, *(row.cell(column).text for column in self.columns)] for row in self.rows]
 
 
 @dataclass(frozen=True)
 class Table:
     """A table, ready for any format.
 
-    columns: those of all blocks together.  notes: what is to be said below.  cells: the same in
-    numbers, one row per cell.  stub: what the rows are.  best_of: among what the best two are marked.
+    stub: the headings of the labels of the rows.  columns: those of all blocks.  notes: sentences to stand
+    below.  cells: the same in numbers, one record per cell or row.  best_of: among what the best two are
+    marked; empty where nothing is marked.
     """
 
     name: str
     caption: str
+    stub: Sequence[str]
     columns: Sequence[Column]
     blocks: Sequence[Block]
     notes: Sequence[str]
     cells: "DataFrame"
-    stub: str
     best_of: str = ""
 
     @property
     def marks_best(self) -> str:
         """What the marked cells are, as the beginning of a sentence; empty if none is marked."""
-        cells = (cell for block in self.blocks for row in block.rows.values() for cell in row.values())
+        cells = (cell for block in self.blocks for row in block.rows for cell in row.cells.values())
         return f"Best two of a {self.best_of}, with ties," if any(cell.best for cell in cells) else ""
+
+
+def list_table(
+    name: str,
+    caption: str,
+    stub: Sequence[str],
+    headings: Sequence[str],
+    sections: Sequence[tuple[str, Sequence[Sequence[str]]]],
+    notes: Sequence[str],
+    cells: "DataFrame",
+) -> Table:
+    """A table of texts without groups of columns.
+
+    sections: titles with their rows, each row a text for every heading of the stub, then for the others.
+    """
+    columns = [Column("", heading) for heading in headings]
+    blocks = [
+        Block(
+            title,
+            columns,
+            [
+                Row(
+                    tuple(row[: len(stub)]),
+                    {column: Cell(text) for column, text in zip(columns, row[len(stub) :], strict=True)},
+                )
+                for row in rows
+            ],
+        )
+        for title, rows in sections
+    ]
+    return Table(name, caption, stub, columns, blocks, notes, cells)

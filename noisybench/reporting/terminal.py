@@ -1,10 +1,10 @@
 """A table as plain text, cut to the width of a terminal."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-from noisybench.reporting.tables import NO_RUN, Block, Cell, Column, Table
+from noisybench.reporting.tables import Block, Cell, Column, Table
 
 GAP = "  "
 BOLD = "\033[1m{}\033[0m"
@@ -16,56 +16,77 @@ def render(table: Table, width: int | None) -> str:
     width: characters of the terminal, to which blocks are cut and in which the best are bold.  None
     where there is no terminal: lines are as long as they are, and the best have a star.
     """
-    star = "" if width else "*"
+    star = "*" if table.best_of and not width else ""
     marked = f" {table.marks_best} {'marked *' if star else 'in bold'}." if table.marks_best else ""
-    parts = [fill(table.caption + marked, width)]
+    parts = [_fill(table.caption + marked, width)]
+    # A table without groups of columns is a list: its columns stand under each other in all blocks.
+    is_list = not any(column.group for column in table.columns) and not table.best_of
     for block in table.blocks:
-        label = max(map(len, [table.stub, *block.rows]))
+        peers = table.blocks if is_list else [block]
+        labels = _label_widths(table, peers)
+        widths = _widths(block.columns, peers, star)
         pieces = [
-            _piece(table.stub, block, columns, label, star) for columns in _fitting(block, width, label, star)
+            _piece(table.stub, labels, block, {column: widths[column] for column in columns}, star)
+            for columns in _fitting(block.columns, widths, width, labels)
         ]
-        parts.append("\n\n".join([fill(block.title, width), *pieces]))
-    return "\n\n".join([*parts, *(fill(note, width) for note in table.notes)])
+        parts.append("\n\n".join([_fill(block.title, width), *pieces]))
+    return "\n\n".join([*parts, *(_fill(note, width) for note in table.notes)])
 
 
-def fill(text: str, width: int | None) -> str:
+def _fill(text: str, width: int | None) -> str:
     """Text in lines of the terminal's width; one line where there is no terminal."""
     return textwrap.fill(text, width, break_on_hyphens=False) if width else text
 
 
 def _text(cell: Cell, star: str) -> str:
-    """What a cell says; those without the star leave its place blank, so that digits stay aligned."""
+    """The text of a cell; those without the star leave its place blank, so that digits stay aligned."""
     return cell.text + (star if cell.best else " " * len(star))
 
 
-def _widths(block: Block, columns: Sequence[Column], star: str) -> list[int]:
-    """Characters of each column; the last one of a group makes room for the group's name."""
-    widths: list[int] = []
-    for name, group in groupby(columns, key=lambda column: column.group):
-        own = []
-        for column in group:
-            texts = [_text(row.get(column, NO_RUN), star) for row in block.rows.values()]
-            own.append(max(len(text) for text in [column.heading + " " * len(star), *texts]))
-        own[-1] += max(0, len(f" {name} ") - span(own))
-        widths += own
-    return widths
+def _label_widths(table: Table, blocks: Sequence[Block]) -> list[int]:
+    rows = [table.stub, *(row.labels for block in blocks for row in block.rows)]
+    return [max(map(len, texts)) for texts in zip(*rows, strict=True)]
 
 
-def span(widths: Sequence[int]) -> int:
+def _widths(columns: Sequence[Column], blocks: Sequence[Block], star: str) -> dict[Column, int]:
+    """Characters of each column."""
+    return {
+        column: max(
+            len(column.heading) + len(star),
+            *(len(_text(row.cell(column), star)) for block in blocks for row in block.rows),
+        )
+        for column in columns
+    }
+
+
+def _span(widths: Sequence[int]) -> int:
     """Characters of columns with the gaps between them."""
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
-def _fitting(block: Block, width: int | None, label: int, star: str) -> Iterator[Sequence[Column]]:
+def _with_groups(widths: Mapping[Column, int]) -> dict[Column, int]:
+    """The widths, where the last column of a group makes room for the group's name."""
+    wider = dict(widths)
+    for name, group in groupby(widths, key=lambda column: column.group):
+        columns = list(group)
+        missing = len(f" {name} ") - _span([widths[column] for column in columns])
+        wider[columns[-1]] += max(0, missing) if name else 0
+    return wider
+
+
+def _fitting(
+    columns: Sequence[Column], widths: Mapping[Column, int], width: int | None, labels: Sequence[int]
+) -> Iterator[Sequence[Column]]:
     """Cut the columns to the width: all at once, else group by group, else as many as fit."""
 
-    def fits(columns: Sequence[Column]) -> bool:
-        return width is None or span([label, *_widths(block, columns, star)]) <= width
+    def fits(chosen: Sequence[Column]) -> bool:
+        placed = _with_groups({column: widths[column] for column in chosen})
+        return width is None or _span([*labels, *placed.values()]) <= width
 
-    if fits(block.columns):
-        yield block.columns
+    if fits(columns):
+        yield columns
         return
-    for _, group in groupby(block.columns, key=lambda column: column.group):
+    for _, group in groupby(columns, key=lambda column: column.group):
         piece: list[Column] = []
         for column in group:
             if piece and not fits([*piece, column]):
@@ -75,23 +96,29 @@ def _fitting(block: Block, width: int | None, label: int, star: str) -> Iterator
         yield piece
 
 
-def _piece(stub: str, block: Block, columns: Sequence[Column], label: int, star: str) -> str:
+def _piece(
+    stub: Sequence[str], labels: Sequence[int], block: Block, widths: Mapping[Column, int], star: str
+) -> str:
     """Some columns of a block: the groups over their headings, then a line for each row."""
-    placed = list(zip(columns, _widths(block, columns, star), strict=True))
+    placed = _with_groups(widths)
     groups = []
-    for name, group in groupby(placed, key=lambda place: place[0].group):
-        groups.append(f" {name} ".center(span([width for _, width in group]), "─"))
-    headings = [(column.heading + " " * len(star)).rjust(width) for column, width in placed]
+    for name, group in groupby(placed, key=lambda column: column.group):
+        groups.append(f" {name} ".center(_span([placed[column] for column in group]), "─"))
+    headings = [(column.heading + " " * len(star)).rjust(width) for column, width in placed.items()]
     lines = [
-        *([GAP.join([" " * label, *groups])] if any(column.group for column in columns) else []),
-        GAP.join([stub.ljust(label), *headings]),
-        "─" * span([label, *(width for _, width in placed)]),
+        *([GAP.join([" " * _span(labels), *groups])] if any(column.group for column in placed) else []),
+        GAP.join([*_left(stub, labels), *headings]),
+        "─" * _span([*labels, *placed.values()]),
     ]
-    for row, of_row in block.rows.items():
+    for row in block.rows:
         cells = []
-        for column, width in placed:
-            cell = of_row.get(column, NO_RUN)
+        for column, width in placed.items():
+            cell = row.cell(column)
             text = _text(cell, star).rjust(width)
             cells.append(BOLD.format(text) if cell.best and not star else text)
-        lines.append(GAP.join([row.ljust(label), *cells]))
+        lines.append(GAP.join([*_left(row.labels, labels), *cells]))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _left(texts: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [text.ljust(width) for text, width in zip(texts, widths, strict=True)]

@@ -19,7 +19,7 @@ from noisybench.registry import DATASETS, METHODS, NOISES, Registry
 Place = tuple[str, str, str, float]
 
 
-class Figure(NamedTuple):
+class PublishedValue(NamedTuple):
     """A published mean in percent, its standard deviation and number of runs if known, and who says so."""
 
     mean: float
@@ -47,7 +47,7 @@ class Source:
         usual = {name: value for name, value in self.protocol.items() if name not in own}
         return Config.create(dataset=dataset, loss=loss, **usual)
 
-    def figures(self) -> dict[Place, Figure]:
+    def numbers(self) -> dict[Place, PublishedValue]:
         """The numbers by data set, loss, noise and rate, names in canonical form."""
         with (Path(__file__).parent / self.file).open(encoding="utf-8", newline="") as lines:
             return {
@@ -56,7 +56,7 @@ class Source:
                     _canonical(METHODS, row["loss"]),
                     _canonical(NOISES, row["noise"]),
                     float(row["rate"]),
-                ): Figure(
+                ): PublishedValue(
                     mean=float(row["mean"]),
                     std=float(row["std"]) if row["std"] else None,
                     n=int(row["n"]) if row["n"] else None,
@@ -107,7 +107,7 @@ SOURCES: dict[str, dict[str, Source]] = {
 }
 
 
-def source(name: str, table: str) -> Source:
+def find_source(name: str, table: str) -> Source:
     """The published table to compare with.  Raises UnknownName."""
     if name not in SOURCES:
         raise UnknownName("published source", name, SOURCES)

@@ -1,6 +1,6 @@
 """The kinds of audit: the same runs read in other ways, and what that would change.
 
-A kind is one decorated function from runs and their epochs to `Lines`; its name is the value of
+A kind is one decorated function from runs and their epochs to a `Table`; its name is the value of
 ``--audit``, the first line of its docstring its help.
 """
 
@@ -11,20 +11,17 @@ from operator import itemgetter
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from noisybench.errors import join_limited
 from noisybench.registry import NoMetadata, Registry
-from noisybench.reporting.cells import Record, differing, notes, title
-from noisybench.reporting.comparison import with_methods
-from noisybench.reporting.comparison_lines import signed
-from noisybench.reporting.layout import noise_label
-from noisybench.reporting.lines import Lines, Section
+from noisybench.reporting.compare import with_methods
+from noisybench.reporting.formatting import Record, differing, noise_label, notes, signed, title
 from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, rank
-from noisybench.reporting.tables import NO_RUNS
-from noisybench.reporting.wording import listing
+from noisybench.reporting.tables import NO_RUNS, Table, list_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-AUDITS = Registry("audit", "noisybench.reporting.audits", NoMetadata)
+AUDITS = Registry("audit", "noisybench.reporting.audit", NoMetadata)
 
 # A rule reports the earliest epoch of the highest value in a column; the last epoch is the highest one.
 HONEST = "noisy val."
@@ -54,7 +51,7 @@ class Audited:
 
 
 @AUDITS.register("selection")
-def selection(runs: "DataFrame", epochs: "DataFrame") -> Lines:
+def selection(runs: "DataFrame", epochs: "DataFrame") -> Table:
     """The test accuracy had another rule chosen the epoch, and how many points that leaks.
 
     runs: rows of `Store.results`; epochs: those of `Store.epochs`, which may have more runs.
@@ -64,14 +61,12 @@ def selection(runs: "DataFrame", epochs: "DataFrame") -> Lines:
     epochs = epochs.assign(run=epochs["run"].astype("category")).sort_values(["run", "epoch"])
     chosen = {rule: _chosen(epochs, column) for rule, column in RULES.items()}
     cells = list(_cells(completed[completed["id"].isin(list(chosen[HONEST]))], chosen))
-    sections = [
-        Section(name, [row for cell in group for row in _rows(cell)]) for name, group in _by_title(cells)
-    ]
-    return Lines(
+    sections = [(name, [row for cell in group for row in _rows(cell)]) for name, group in _by_title(cells)]
+    return list_table(
         name="selection",
         caption=_caption(runs, cells),
-        headings=("loss", *RULES),
-        labels=1,
+        stub=["loss"],
+        headings=list(RULES),
         sections=[*sections, *_summary(cells)],
         notes=[*_notes(completed, chosen), *notes(runs)],
         cells=type(runs)(
@@ -143,7 +138,7 @@ def _leak(points: float | None) -> str:
     return "–" if points is None else signed(points)
 
 
-def _summary(cells: Sequence[Audited]) -> list[Section]:
+def _summary(cells: Sequence[Audited]) -> list[tuple[str, list[list[str]]]]:
     """A line for each method with its mean leak over cells, if one has several cells."""
     by_method: dict[str, list[Audited]] = {}
     for cell in cells:
@@ -154,7 +149,7 @@ def _summary(cells: Sequence[Audited]) -> list[Section]:
         [method, *(_leak(_mean([cell.leak(rule) for cell in of_method])) for rule in RULES)]
         for method, of_method in by_method.items()
     ]
-    return [Section("Mean leak over all of a loss's places above", rows)]
+    return [("Mean leak over all of a loss's places above", rows)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -192,14 +187,14 @@ def _caption(runs: "DataFrame", cells: Sequence[Audited]) -> str:
 
 def _notes(completed: "DataFrame", chosen: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Which runs a rule cannot be applied to."""
-    said = []
+    sentences = []
     without = sorted(set(completed["id"]) - chosen[HONEST].keys())
     if without:
-        said.append(f"Not audited, as the store has no epochs of theirs: {listing(without)}.")
+        sentences.append(f"Not audited, as the store has no epochs of theirs: {join_limited(without)}.")
     for rule, of_run in chosen.items():
         unmeasured = sorted(set(completed["id"]) - of_run.keys() - set(without))
         if unmeasured:
-            said.append(
-                f"{rule} is – where a run was made before noisybench measured it: {listing(unmeasured)}."
+            sentences.append(
+                f"{rule} is – where a run was made before noisybench measured it: {join_limited(unmeasured)}."
             )
-    return said
+    return sentences

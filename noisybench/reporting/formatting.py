@@ -1,13 +1,12 @@
-"""What the layouts of a table share: titles, the texts of cells, the best two, and notes."""
+"""The texts that tables share: titles, numbers, cells, the best two, and notes."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config
-from noisybench.errors import UnknownName
+from noisybench.errors import UnknownName, join_limited
 from noisybench.reporting.statistics import SETTINGS, UNFINISHED
 from noisybench.reporting.tables import Cell
-from noisybench.reporting.wording import listing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,16 +42,16 @@ def title(dataset: str, settings: Record, differing: Sequence[str]) -> str:
     """
     images = f"{settings['train_size']:,}" if settings["train_size"] else "all"
     text = f"{dataset}: {settings['model']}, {settings['epochs']} epochs, {images} images"
-    said = ("model", "epochs", "train_size")
+    always = ("model", "epochs", "train_size")
     try:
-        usual = Config.create(dataset=dataset, **{name: settings[name] for name in said}).row()
+        usual = Config.create(dataset=dataset, **{name: settings[name] for name in always}).row()
     except UnknownName:
         # The store may come from a noisybench that knows more.
         usual = dict(settings)
     others = [
         name
         for name in SETTINGS
-        if name not in said and settings[name] and (name in differing or settings[name] != usual[name])
+        if name not in always and settings[name] and (name in differing or settings[name] != usual[name])
     ]
     return "; ".join([text, *(setting(name, settings) for name in others)])
 
@@ -66,6 +65,22 @@ def setting(name: str, settings: Record) -> str:
 def number(value: float) -> str:
     """A number in as many digits as tell it from any other: what differs looks different."""
     return repr(value).removesuffix(".0")
+
+
+def noise_label(place: Record) -> str:
+    """A noise and its rate in a line."""
+    return f"{place['noise']}, η = {number(place['rate'])}"
+
+
+def signed(number: float) -> str:
+    """A difference with two decimals and its sign, which what rounds to zero has not."""
+    text = minus(f"{number:+.2f}")
+    return "0.00" if text in ("+0.00", "−0.00") else text
+
+
+def minus(number: str) -> str:
+    """A number with a minus sign in place of the hyphen."""
+    return number.replace("-", "−")
 
 
 def pruned(record: Record) -> str:
@@ -114,27 +129,27 @@ def notes(runs: "DataFrame") -> list[str]:
     """What the numbers alone do not tell: which runs are in no average, whose pruning came to nothing,
     and which were not the first of their kind."""
     unfinished = [
-        f"{len(ids)} {status} ({listing(ids)})"
+        f"{len(ids)} {status} ({join_limited(ids)})"
         for status in UNFINISHED
         if (ids := sorted(runs["id"][runs["status"].eq(status)]))
     ]
-    said = [f"Not in the averages: {', '.join(unfinished)}."] if unfinished else []
+    sentences = [f"Not in the averages: {', '.join(unfinished)}."] if unfinished else []
     completed = runs[runs["status"].eq("completed")]
     again = completed["id"][completed["attempt"] > 1]
     if len(again):
-        said.append(f"Trained more than once: {listing(sorted(again))}.")
-    return said
+        sentences.append(f"Trained more than once: {join_limited(sorted(again))}.")
+    return sentences
 
 
 def idle_prunings(runs: "DataFrame") -> list[str]:
     """Whose best epoch, the one reported, was before pruning had begun."""
     pruning = runs[runs["status"].eq("completed") & runs["prune_from"].notna()]
-    said = []
+    sentences = []
     for loss, group in pruning.groupby("loss"):
         early = int((group["best_epoch"] <= group["prune_from"]).sum())
         if early:
-            said.append(
+            sentences.append(
                 f"{early} of {len(group)} runs of {loss} were best before their first pruning: those"
                 " accuracies are of networks that no pruning has touched."
             )
-    return said
+    return sentences

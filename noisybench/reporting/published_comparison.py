@@ -9,25 +9,22 @@ from itertools import combinations, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from noisybench.errors import InvalidValue, UnknownName
-from noisybench.reporting import cells as said
-from noisybench.reporting.agreement import ALPHA, Summary, tost_p, verdict, welch_p
-from noisybench.reporting.cells import Record
-from noisybench.reporting.layout import DATA
-from noisybench.reporting.lines import Lines, Section
-from noisybench.reporting.published import Figure, Source, source
+from noisybench.errors import InvalidValue, UnknownName, join_limited
+from noisybench.reporting import formatting
+from noisybench.reporting.formatting import Record
+from noisybench.reporting.published import PublishedValue, Source, find_source
 from noisybench.reporting.selection import stem
-from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, as_records, rank
-from noisybench.reporting.tables import NO_RUN, Table
-from noisybench.reporting.wording import listing
+from noisybench.reporting.significance import ALPHA, Summary, tost_p, verdict, welch_p
+from noisybench.reporting.statistics import DATA, PLACE, SCHEDULE, SETTINGS, as_records, rank
+from noisybench.reporting.tables import NO_RUN, Table, list_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 MARGIN = 1.0
 
-HEADINGS = ("loss", "noise", "η", "published", "ours", "difference", "verdict")
-LABELS = 3
+STUB = ("loss", "noise", "η")
+HEADINGS = ("published", "ours", "difference", "verdict")
 
 # What a run computes in unless its device rounds convolutions: see `training.device.precision`.
 PRECISION = "fp32"
@@ -37,7 +34,7 @@ SEPARATOR = "; "
 NO_SPREAD = "no test: no spread published"
 
 
-def against(table: Table, runs: "DataFrame", name: str, margin: float = MARGIN) -> Lines:
+def compare_with_published(table: Table, runs: "DataFrame", name: str, margin: float = MARGIN) -> Table:
     """The cells of a table that were published too, each beside its published number.
 
     runs: those of the table.  name: whose numbers, a key of `published.SOURCES`.  margin: means that
@@ -45,28 +42,28 @@ def against(table: Table, runs: "DataFrame", name: str, margin: float = MARGIN) 
     columns and, in percentage points, the published numbers and the difference, the p-values, the
     verdict and the deviations.  Raises UnknownName or InvalidValue.
     """
-    known = source(name, table.name)
+    known = find_source(name, table.name)
     if not 0 < margin <= 100:
         raise InvalidValue(f"margin is {margin:g}, but must be above 0 and at most 100 percentage points.")
     columns = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
     cells = table.cells.sort_values(columns, key=rank, ignore_index=True)
-    figures = known.figures()
-    published = [figures.get(_place(record)) for record in as_records(cells)]
-    matched = cells.iloc[[at for at, figure in enumerate(published) if figure]]
-    compared = _compared(matched, [figure for figure in published if figure], known, margin)
-    usual = said.usual_n(table.cells)
+    values = known.numbers()
+    published = [values.get(_place(record)) for record in as_records(cells)]
+    matched = cells.iloc[[at for at, value in enumerate(published) if value]]
+    compared = _compared(matched, [value for value in published if value], known, margin)
+    usual = formatting.usual_n(table.cells)
     groups = [
         list(records) for _, records in groupby(as_records(compared), key=itemgetter("dataset", *SETTINGS))
     ]
-    sections = [Section(_title(records), [_line(r, usual) for r in records]) for records in groups]
+    sections = [(_title(records), [_line(record, usual) for record in records]) for records in groups]
     # A method of Table 2 may have settings of its own.
     order = _order(as_records(compared), DATA if table.name == "open-set" else SETTINGS)
     notes = [*order, *_notes(compared, known, margin), *_left_out(cells, published), *_rounded(runs)]
-    return Lines(
+    return list_table(
         name=f"{table.name}-against-{name}",
         caption=_caption(table, known, bool(groups)),
+        stub=STUB,
         headings=HEADINGS,
-        labels=LABELS,
         sections=sections,
         notes=[
             *(note for records in groups for note in _deviating(records)),
@@ -81,22 +78,24 @@ def _place(record: Record) -> tuple[str, str, str, float]:
     return stem(record["dataset"]), record["loss"], record["noise"], record["rate"]
 
 
-def _compared(cells: "DataFrame", figures: Sequence[Figure], known: Source, margin: float) -> "DataFrame":
+def _compared(
+    cells: "DataFrame", values: Sequence[PublishedValue], known: Source, margin: float
+) -> "DataFrame":
     """The cells with what was published and how the two compare."""
     import pandas as pd
 
     records = as_records(cells)
     deviations = [_deviations(record, known) for record in records]
     tested = [
-        _tested(record, figure, bool(deviating), margin)
-        for record, figure, deviating in zip(records, figures, deviations, strict=True)
+        _tested(record, value, bool(deviating), margin)
+        for record, value, deviating in zip(records, values, deviations, strict=True)
     ]
-    means = pd.Series([figure.mean for figure in figures], index=cells.index, dtype=float)
+    means = pd.Series([value.mean for value in values], index=cells.index, dtype=float)
     added: dict[str, Any] = {
         "published_mean": means,
-        "published_std": pd.array([figure.std for figure in figures], dtype="Float64"),
-        "published_n": pd.array([figure.n for figure in figures], dtype="Int64"),
-        "origin": [figure.origin for figure in figures],
+        "published_std": pd.array([value.std for value in values], dtype="Float64"),
+        "published_n": pd.array([value.n for value in values], dtype="Int64"),
+        "origin": [value.origin for value in values],
         "difference": cells["mean"] - means,
         "welch_p": pd.array([welch for welch, _, _ in tested], dtype="Float64"),
         "tost_p": pd.array([tost for _, tost, _ in tested], dtype="Float64"),
@@ -118,7 +117,7 @@ def _deviations(record: Record, known: Source) -> list[str]:
         # The store may come from a noisybench that knows more; nothing is taken for granted then.
         return [f"settings that cannot be checked, as {record['loss']} is not known here"]
     return [
-        f"{said.setting(name, record)} (protocol: {_usual(name, usual[name])})"
+        f"{formatting.setting(name, record)} (protocol: {_usual(name, usual[name])})"
         for name in ("dataset", *SETTINGS, *SCHEDULE)
         if record[name] != usual[name]
     ]
@@ -128,28 +127,28 @@ def _usual(name: str, value: Any) -> str:
     """The value of a setting in words."""
     if value is None or value == "":
         return "all" if name == "train_size" else "none"
-    return said.number(value) if isinstance(value, float) else str(value)
+    return formatting.number(value) if isinstance(value, float) else str(value)
 
 
 def _tested(
-    record: Record, figure: Figure, deviating: bool, margin: float
+    record: Record, value: PublishedValue, deviating: bool, margin: float
 ) -> tuple[float | None, float | None, str]:
     """The p-values of Welch's test and of the test of equivalence, where they can be had, and the verdict."""
     if deviating:
         return None, None, NO_REPRODUCTION
-    if figure.std is None or figure.n is None:
+    if value.std is None or value.n is None:
         return None, None, NO_SPREAD
     if record["n"] < 2:
         return None, None, NO_RUN.text
     ours = Summary(record["mean"], record["std"], record["n"])
-    published = Summary(figure.mean, figure.std, figure.n)
+    published = Summary(value.mean, value.std, value.n)
     welch, tost = welch_p(ours, published), tost_p(ours, published, margin)
     return welch, tost, verdict(welch, tost)
 
 
 def _title(records: Sequence[Record]) -> str:
     """What stands over the lines of one data set and one setting."""
-    title = said.title(records[0]["dataset"], records[0], ())
+    title = formatting.title(records[0]["dataset"], records[0], ())
     deviating = list(dict.fromkeys(record["loss"] for record in records if record["deviations"]))
     if not deviating:
         return title
@@ -175,9 +174,9 @@ def _line(record: Record, usual_n: int) -> list[str]:
     return [
         record["loss"],
         record["noise"],
-        said.number(record["rate"]),
+        formatting.number(record["rate"]),
         f"{record['published_mean']:.2f}{spread}",
-        said.text(record, usual_n),
+        formatting.text(record, usual_n),
         NO_RUN.text if difference is None else f"{difference:+.2f}".replace("-", "−"),
         record["verdict"],
     ]
@@ -187,9 +186,9 @@ def _caption(table: Table, known: Source, any_compared: bool) -> str:
     if not table.blocks:
         return table.caption
     if not any_compared:
-        places = known.figures()
-        losses, noises = (listing(dict.fromkeys(place[at] for place in places)) for at in (1, 2))
-        datasets = listing(dict.fromkeys(place[0] for place in places))
+        places = known.numbers()
+        losses, noises = (join_limited(dict.fromkeys(place[at] for place in places)) for at in (1, 2))
+        datasets = join_limited(dict.fromkeys(place[0] for place in places))
         return (
             f"Nothing to compare: {known.title} has none of these runs. It has {losses}; on {datasets};"
             f" with {noises}."
@@ -208,7 +207,7 @@ def _notes(compared: "DataFrame", known: Source, margin: float) -> list[str]:
         )
     spread = compared["published_n"].dropna()
     if len(spread):
-        numbers = listing(sorted(spread.unique()))
+        numbers = join_limited(sorted(spread.unique()))
         notes.append(
             f"Published are mean ± standard deviation of n = {numbers} runs, whatever our n; whether theirs"
             " is the sample standard deviation (n−1) is not said, and assumed here."
@@ -241,14 +240,14 @@ def _order(records: Sequence[Record], shared: Sequence[str]) -> list[str]:
     return [f"Pairs of losses, at one rate, in the published order: {'; '.join(found)}."]
 
 
-def _left_out(cells: "DataFrame", published: Sequence[Figure | None]) -> list[str]:
+def _left_out(cells: "DataFrame", published: Sequence[PublishedValue | None]) -> list[str]:
     """Which of the runs have no published counterpart."""
-    without = cells.iloc[[at for at, figure in enumerate(published) if not figure]]
+    without = cells.iloc[[at for at, value in enumerate(published) if not value]]
     places = dict.fromkeys(
-        f"{record['loss']} on {record['dataset']} with {record['noise']}, η = {said.number(record['rate'])}"
+        f"{record['loss']} on {record['dataset']} with {formatting.noise_label(record)}"
         for record in as_records(without)
     )
-    return [f"Not published, so not here: {listing(places)}."] if places else []
+    return [f"Not published, so not here: {join_limited(places)}."] if places else []
 
 
 def _rounded(runs: "DataFrame") -> list[str]:
