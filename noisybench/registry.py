@@ -28,7 +28,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from noisybench.errors import DataError, InvalidValue, UnknownName
+from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
 from noisybench.options import OptionSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -173,7 +173,8 @@ class Registry(Generic[M]):
         self.kind, self.module, self.metadata, self.group = kind, module, metadata, group
         self._entries: dict[str, Entry[M]] = {}
         self._find_more: Callable[[], Mapping[str, Entry[M]]] = dict
-        self._plugins: dict[str, EntryPoint] | None = None
+        # Entry points of packages that could not be imported, with what to say of them.
+        self._broken: dict[str, InputError] | None = None
 
     def register(self, name: str, **metadata: Any) -> Callable[[F], F]:
         """Decorate a function or a class as the entry `name`.  Raises TypeError for metadata of another name,
@@ -210,12 +211,13 @@ class Registry(Generic[M]):
 
     def _loaded(self) -> dict[str, Entry[M]]:
         importlib.import_module(self.module)
-        if self._plugins is None:
-            found = entry_points(group=self.group) if self.group else ()
-            self._plugins = {point.name: point for point in found}
-            for name, point in self._plugins.items():
-                if name not in self._entries:
-                    self._entries[name] = self._from_package(point)
+        if self._broken is None:
+            self._broken = {}
+            for point in entry_points(group=self.group) if self.group else ():
+                try:
+                    self._entries.setdefault(point.name, self._from_package(point))
+                except InputError as error:
+                    self._broken[point.name] = error
         return self._entries
 
     def _from_package(self, point: EntryPoint) -> Entry[M]:
@@ -229,7 +231,7 @@ class Registry(Generic[M]):
             ) from None
         return self.entry(point.name, definition, {}, Origin(package))
 
-    def also(self, find_more: Callable[[], Mapping[str, Entry[M]]]) -> None:
+    def add_finder(self, find_more: Callable[[], Mapping[str, Entry[M]]]) -> None:
         """Know the entries that `find_more` returns, too: it is called at each use, as they may change."""
         self._find_more = find_more
 
@@ -249,9 +251,9 @@ class Registry(Generic[M]):
         if self.is_registered(name):
             return self._entries[name]
         entries = self._all()
-        if name not in entries:
-            raise UnknownName(self.kind, name, entries)
-        return entries[name]
+        if name in entries:
+            return entries[name]
+        raise (self._broken or {}).get(name) or UnknownName(self.kind, name, entries)
 
     def _from_file(self, path: Path, attribute: str) -> Entry[M]:
         try:

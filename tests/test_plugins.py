@@ -1,11 +1,13 @@
 """Definitions of third parties: in files of the user, and in installed packages."""
 
 import importlib.metadata
+import json
 import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import as_json, noisybench, succeed
 
@@ -73,6 +75,18 @@ def test_what_a_store_says_executes_no_file(tmp_path: Path, monkeypatch: pytest.
         Config.from_row(row).bound("loss")
 
 
+def test_what_a_labels_file_says_executes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    succeed("corrupt", "--dataset", "digits", "--out", "labels.npz")
+    Path("trap.py").write_text("open('executed', 'w').close()")
+    with np.load("labels.npz") as file:
+        arrays = dict(file)
+    said = json.loads(str(arrays.pop("metadata"))) | {"noise": "trap.py:noise"}
+    np.savez("labels.npz", metadata=np.array(json.dumps(said)), **arrays)
+    result = noisybench("train", "--labels", "labels.npz", "--epochs", 1)
+    assert result.exit_code == 2 and not Path("executed").exists()
+
+
 @pytest.mark.parametrize(
     "content, part",
     [
@@ -105,3 +119,14 @@ def test_an_installed_package_adds_a_loss(file: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("noisybench.registry.entry_points", lambda group: [point])
     fresh = Registry("loss", METHODS.module, METHODS.metadata, METHODS.group)
     assert str(fresh.bind("half")) == "half(weight=0.5)"
+
+
+def test_a_package_that_cannot_be_imported_is_told_only_where_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    point = importlib.metadata.EntryPoint("absent", "no_such_package_of_ours:loss", "noisybench.methods")
+    monkeypatch.setattr("noisybench.registry.entry_points", lambda group: [point])
+    fresh = Registry("loss", METHODS.module, METHODS.metadata, METHODS.group)
+    assert [entry.name for entry in fresh] == []
+    with pytest.raises(DataError, match="no_such_package_of_ours"):
+        fresh.bind("absent")

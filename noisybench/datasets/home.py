@@ -393,7 +393,7 @@ def _own_arrays(prepared: Prepared) -> "dict[str, NDArray[Any]]":
     return arrays
 
 
-DATASETS.also(_own_entries)
+DATASETS.add_finder(_own_entries)
 
 
 def _source_in_words(entry: Entry[DatasetInfo], source: Path | None) -> str:

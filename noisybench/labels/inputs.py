@@ -10,6 +10,7 @@ from noisybench.errors import InvalidValue
 from noisybench.labels.drawing import as_prepared, corrupt
 from noisybench.labels.manifest import DRAWN_BY, Manifest
 from noisybench.labels.masks import Mask
+from noisybench.registry import NOISES
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Input
     given = {name: value for name, value in given.items() if value is not None}
     file = inputs.labels or inputs.keep
     said = {} if file is None else {name: getattr(file, name) for name in DRAWN_BY}
+    if "noise" in said and "noise" not in given:
+        NOISES.bind(said["noise"])  # Config would execute a file of code, which only the user may name
     config = Config.create(**{**said, **given})
     config = as_prepared(config)
     for name in said.keys() - {"seed"}:

@@ -78,6 +78,7 @@ class Resume:
 
 
 def state_of(training: Training) -> dict[str, Any]:
+    """All that a run needs to go on after its last epoch, as tensors and plain values."""
     return {
         "model": training.model.state_dict(),
         "optimiser": training.optimiser.state_dict(),
