@@ -105,19 +105,29 @@ class Config:
         it has its own, and that of the data set.
 
         Keys are fields of Config or, as shorthands, hyper-parameters of the chosen loss, noise or
-        model (``q=0.5`` for ``loss="lq(q=0.5)"``).  None means not given.  Raises InputError.
+        model (``q=0.5`` for ``loss="lq(q=0.5)"``).  None means not given.  A file of code is not
+        executed, whatever `given` names: see `from_user`.  Raises InputError.
         """
+        return cls._created(given, files=False)
+
+    @classmethod
+    def from_user(cls, **given: Any) -> "Config":
+        """As `create`, for what the user wrote: ``path/to/file.py:name`` executes that file."""
+        return cls._created(given, files=True)
+
+    @classmethod
+    def _created(cls, given: Mapping[str, Any], files: bool) -> "Config":
         given = {key: value for key, value in given.items() if value is not None}
         shorthand = {key: given.pop(key) for key in list(given) if key not in declared_fields()}
         values = {key: declared_fields()[key].read(key, value) for key, value in given.items()}
         dataset = values.get("dataset", cls.dataset)
         info = DATASETS[DatasetName.read(dataset).stem].metadata
-        own = method_of(METHODS.bind(values.get("loss", cls.loss), files=True)).protocol
+        own = method_of(METHODS.bind(values.get("loss", cls.loss), files=files)).protocol
         values = _with_protocol({**own, **values}, info.protocol)
         for f in fields(cls):
             if f.default is not MISSING:
                 values.setdefault(f.name, f.default)
-        values |= _canonical_names(values, shorthand)
+        values |= _canonical_names(values, shorthand, files)
         values["code"] = _code_of(values) or values["code"]
         _check_transition(values)
         _check_features(values)
@@ -260,7 +270,7 @@ def _check_features(values: Mapping[str, Any]) -> None:
         raise InvalidValue(f"model is {model.name}, but {loss} needs a layer of features, as in: {able}.")
 
 
-def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> dict[str, str]:
+def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any], files: bool) -> dict[str, str]:
     """The canonical forms of the named fields, with each shorthand given to the one it belongs to."""
     named = {name: d.option.kind for name, d in declared_fields().items() if d.option.kind}
     canonical, used = {}, set()
@@ -271,10 +281,10 @@ def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any]) -> di
         if name == "dataset":
             written = DatasetName.read(values[name])
             stem, suffix = written.stem, written.digits
-        entry = registry.bind(stem, files=True).entry
+        entry = registry.bind(stem, files=files).entry
         own = {key: value for key, value in shorthand.items() if key in entry.parameters}
         used |= set(own)
-        canonical[name] = str(DatasetName(str(registry.bind(stem, own, files=True)), suffix or None))
+        canonical[name] = str(DatasetName(str(registry.bind(stem, own, files=files)), suffix or None))
     for key in shorthand.keys() - used:
         owners = hyper_parameters().get(key)
         if owners is None:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import pickle
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_the_content_of_the_file_is_part_of_the_identity_and_its_folder_is_not(
     file: Path, tmp_path: Path
 ) -> None:
     def identity(path: Path) -> str:
-        return Config.create(loss=f"{path}:half").identity
+        return Config.from_user(loss=f"{path}:half").identity
 
     first = identity(file)
     (tmp_path / "elsewhere").mkdir()
@@ -53,7 +54,7 @@ def test_the_content_of_the_file_is_part_of_the_identity_and_its_folder_is_not(
 
 
 def test_a_config_travels_with_the_file_that_it_needs(file: Path) -> None:
-    config = Config.create(loss=f"{file}:half")
+    config = Config.from_user(loss=f"{file}:half")
     sent = file.with_suffix(".pickle")
     sent.write_bytes(pickle.dumps(config))
     file.unlink()
@@ -73,6 +74,24 @@ def test_what_a_store_says_executes_no_file(tmp_path: Path, monkeypatch: pytest.
     row = {**Config.create().row(), "loss": "trap.py:loss"}
     with pytest.raises(UnknownName):
         Config.from_row(row).bound("loss")
+
+
+@pytest.mark.parametrize(
+    "report", [("--against", "paper"), (), ("--compare", "lq", "cce"), ("--format", "html")]
+)
+def test_reports_of_a_store_execute_no_file(
+    report: tuple[str, ...], database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    as_json("train", "--loss", "lq", "--epochs", 1, "--train-size", 200, "--quiet")
+    Path("trap.py").write_text("open('executed', 'w').close()")
+    for column in ("loss", "model", "noise"):
+        with sqlite3.connect(database) as connection:
+            connection.execute(f"UPDATE runs SET {column} = ?", [f"trap.py:{column}"])
+        connection.close()
+        result = noisybench("report", *report)
+        assert not Path("executed").exists()
+        assert result.exit_code in (0, 2), (column, result.output, result.exception)
 
 
 def test_what_a_labels_file_says_executes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,13 +123,13 @@ def test_a_file_that_defines_no_loss_is_answered_in_words(file: Path, content: s
 
 def test_a_file_that_is_missing_is_answered_in_words(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none.py"):
-        Config.create(loss=f"{tmp_path}/none.py:half")
+        Config.from_user(loss=f"{tmp_path}/none.py:half")
 
 
 def test_a_hyper_parameter_in_a_file_cannot_have_the_name_of_a_setting(file: Path) -> None:
     file.write_text(LOSS.replace("weight", "momentum"))
     with pytest.raises(InvalidValue, match="momentum"):
-        Config.create(loss=f"{file}:half")
+        Config.from_user(loss=f"{file}:half")
 
 
 def test_an_installed_package_adds_a_loss(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

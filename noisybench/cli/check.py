@@ -37,9 +37,9 @@ def check(
 
     short = {"dataset": "digits", "epochs": 4, "train_size": 400, "model": "mlp", "milestones": "2"}
     if kind is Kind.loss:
-        config = Config.create(**{**short, "loss": name})
+        config = Config.from_user(**{**short, "loss": name})
     else:
-        config = Config.create(**{**short, "model": name})
+        config = Config.from_user(**{**short, "model": name})
 
     from dataclasses import asdict
 

@@ -40,7 +40,7 @@ def corrupt(
     from noisybench.labels.manifest import DRAWN_BY, Manifest
 
     check_json(as_json, path)
-    config = as_prepared(Config.create(**values))
+    config = as_prepared(Config.from_user(**values))
     dataset = datasets.load(config.dataset)
     drawn = draw(config, dataset.train_labels)
     warning = intolerable(drawn.transition)

@@ -33,7 +33,7 @@ def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Input
     said = {} if file is None else {name: getattr(file, name) for name in DRAWN_BY}
     if "noise" in said and "noise" not in given:
         NOISES.bind(said["noise"])  # Config would execute a file of code, which only the user may name
-    config = Config.create(**{**said, **given})
+    config = Config.from_user(**{**said, **given})
     config = as_prepared(config)
     for name in said.keys() - {"seed"}:
         if getattr(config, name) != said[name]:

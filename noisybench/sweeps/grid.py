@@ -74,7 +74,7 @@ def read(path: Path, max_runs: int = MAX_RUNS) -> Experiment:
     try:
         axes = [_axes({**shared, **block}) for block in blocks]
         check_count(sum(prod(map(len, block)) for block in axes), max_runs)
-        configs = [Config.create(**dict(values)) for block in axes for values in product(*block)]
+        configs = [Config.from_user(**dict(values)) for block in axes for values in product(*block)]
         figure = FIGURES.bind(str(content["figure"])).entry.name if "figure" in content else ""
         table = content.get("table", "" if figure else "closed-set")
         table = TABLES.bind(str(table)).entry.name if table else ""
