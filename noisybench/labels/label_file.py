@@ -1,0 +1,106 @@
+"""LabelFile: the labels in a file of any format, and GivenLabels: those of a data set's training images."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noisybench.datasets import Dataset
+from noisybench.datasets.dataset import UNKNOWN
+from noisybench.errors import DataError
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFile:
+    """The labels in a file, in the order of the file: what every reader of a format returns.
+
+    name: of the labels, as tables show it: the key in the file, or the file's name without its ending.
+    given: (n,) int64.  clean: the true labels (n,) int64, or None; UNKNOWN (-2) where there is none, WRONG
+    (-1) where all that is known is that the given label is wrong.
+    index: (n,) int64, the row of each image in the source that the data set was prepared from, as
+    `Dataset.train_index` counts; None: the file has that very order.
+    """
+
+    name: str
+    given: Labels
+    clean: Labels | None = None
+    index: Labels | None = None
+
+    def fit(self, dataset: Dataset) -> "GivenLabels":
+        """The labels in the prepared order of `dataset`.  Raises DataError unless they are its own: one for
+        each training image, of its classes, and with the clean labels that the data set has."""
+        index = np.arange(len(self.given)) if self.index is None else self.index
+        order = np.argsort(index, kind="stable")
+        if not np.array_equal(index[order], np.sort(dataset.train_index)):
+            raise DataError(
+                f"The file has {len(index):,} labels, but not one for each of the"
+                f" {len(dataset.train_index):,} training images of {dataset.name}."
+            )
+        rows = order[np.searchsorted(index[order], dataset.train_index)]
+        given = self.given[rows]
+        clean = None if self.clean is None else self.clean[rows]
+        self._check_classes(dataset, given, 0)
+        if clean is not None:
+            self._check_classes(dataset, clean, UNKNOWN)
+            if dataset.train_truth is None:
+                _check_order(dataset, clean)
+        return GivenLabels(self.name, dataset.fingerprint, given, clean)
+
+    @staticmethod
+    def _check_classes(dataset: Dataset, labels: Labels, least: int) -> None:
+        outside = labels[(labels < least) | (labels >= dataset.n_classes)]
+        if len(outside):
+            raise DataError(
+                f"A label in the file is {outside[0]}, but {dataset.name} has the labels 0 to"
+                f" {dataset.n_classes - 1}."
+            )
+
+
+def _check_order(dataset: Dataset, clean: Labels) -> None:
+    """Raise DataError unless the known clean labels are the data set's own."""
+    known = clean >= 0
+    agree = float((clean == dataset.train_labels)[known].mean()) if known.any() else 1.0
+    if agree < 1:
+        raise DataError(
+            f"Only {agree:.1%} of the clean labels in the file are those of {dataset.name}: the file is of"
+            " another data set, or in another order."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLabels:
+    """Labels that somebody gave the training images of a data set; no noise model is known.
+
+    given: (n,) int64, in the prepared order of the data set.  clean: (n,) int64, with UNKNOWN and WRONG, or
+    None.  fingerprint: of the data set.
+    """
+
+    name: str
+    fingerprint: str
+    given: Labels
+    clean: Labels | None = None
+
+    @property
+    def digest(self) -> str:
+        """A hash of the labels: part of the identity of a run that trains on them."""
+        content = [self.given] if self.clean is None else [self.given, self.clean]
+        return hashlib.sha256(b"".join(part.astype("<i8").tobytes() for part in content)).hexdigest()[:16]
+
+    @property
+    def rate(self) -> float | None:
+        """The fraction of wrong labels among those whose true label is known; None if none is known."""
+        if self.clean is None or (self.clean == UNKNOWN).all():
+            return None
+        known = self.clean != UNKNOWN
+        return float((self.clean != self.given)[known].mean())
+
+    def fit(self, dataset: Dataset) -> None:
+        """Raise DataError unless these are labels of this very data set."""
+        if self.fingerprint != dataset.fingerprint:
+            raise DataError(
+                f"The labels were read for other content (fingerprint {self.fingerprint[:12]}) than"
+                f" {dataset.name} has (fingerprint {dataset.fingerprint[:12]})."
+            )
