@@ -17,7 +17,7 @@ from benchmarks import usual
 from benchmarks.data import cifar10
 from benchmarks.hardware import hardware
 from noisybench.config import Config
-from noisybench.labels.drawing import corrupt
+from noisybench.inputs import corrupt
 from noisybench.split import split
 from noisybench.training.device import choose_device, choose_precision, set_up
 from noisybench.training.loop import Training, build_model
@@ -56,7 +56,7 @@ def both(setting: dict[str, Any], seed: int) -> tuple[float, float]:
     device = choose_device("auto")
     set_up(device, precision())
     dataset = cifar10()
-    drawn = corrupt(config, dataset.train_labels)
+    drawn = corrupt(config, dataset)
     cut = split(config, dataset, drawn.given)
     training = Training(config, dataset, cut, drawn.transition, device, precision())
     list(training.run())

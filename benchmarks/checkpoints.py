@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.timing import Row, alternate, compare
 from noisybench.config import Config
-from noisybench.labels.inputs import Inputs
+from noisybench.inputs import Inputs
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel

@@ -12,7 +12,7 @@ from benchmarks.data import BATCH, cifar10
 from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config
 from noisybench.datasets import Dataset
-from noisybench.labels.drawing import corrupt
+from noisybench.inputs import corrupt
 from noisybench.split import split
 from noisybench.training.device import choose_device, choose_precision, set_up
 from noisybench.training.loop import Training
@@ -46,7 +46,7 @@ class Setting:
         set_up(device, precision)
         config = Config.create(dataset="cifar10", loss="cce", model=name, rate=0.4)
         dataset = cifar10()
-        drawn = corrupt(config, dataset.train_labels)
+        drawn = corrupt(config, dataset)
         cut = split(config, dataset, drawn.given)
         training = Training(config, dataset, cut, drawn.transition, device, precision)
         order = np.arange(len(cut.train))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 
 from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InputError, InvalidValue, UnknownName
+from noisybench.labels.noise import Draws, Noise, Rate, Seed, noise_of
 from noisybench.methods import Method, method_of
 from noisybench.options import Option, OptionSpec
 from noisybench.registry import (
@@ -48,23 +49,15 @@ class Config:
 
     dataset: Annotated[str, Option("data set", kind="data set")] = "digits"
     noise: Annotated[str, Option("how labels are corrupted", kind="noise")] = "uniform"
-    rate: Annotated[float, Option("noise rate η, the fraction of labels affected", minimum=0, below=1)] = 0.4
-    draws: Annotated[
-        str,
-        Option(
-            "independent: each label is drawn by itself; exact: round(η·n) labels of each class flip",
-            choices=("independent", "exact"),
-        ),
-    ] = "independent"
+    rate: Rate = 0.4
+    draws: Draws = "independent"
     labels: Annotated[str, Option("hash of a file of noisy labels, if one was given", cli=False)] = ""
     keep: Annotated[str, Option("hash of a mask of samples to train on, if one was given", cli=False)] = ""
     code: Annotated[
         str, Option("files of the user that define what the run names, with hashes", cli=False)
     ] = ""
     loss: Annotated[str, Option("loss", kind="loss")] = "cce"
-    seed: Annotated[
-        int, Option("seed of noise, split, initial weights and order", minimum=0, maximum=2**32 - 1)
-    ] = 0
+    seed: Seed = 0
     train_size: Annotated[
         int | None,
         Option("random subset of the training set to use, in images, validation included", minimum=2),
@@ -160,6 +153,11 @@ class Config:
         """The method that the run trains by."""
         return method_of(self.bound("loss"))
 
+    @cached_property
+    def label_noise(self) -> Noise:
+        """The noise that the given labels are drawn by."""
+        return noise_of(self.bound("noise"))
+
     def bound(self, name: str) -> Bound[Any]:
         """What one of the fields "loss", "noise" and "model" names."""
         return REGISTRIES[declared_fields()[name].option.kind].bind(getattr(self, name))
@@ -253,11 +251,11 @@ def _code_of(values: Mapping[str, Any]) -> str:
 
 def _check_transition(values: Mapping[str, Any]) -> None:
     """Raise InvalidValue for a method that needs the true transition matrix where there is none."""
-    noise, loss = NOISES.bind(values["noise"]).entry, METHODS.bind(values["loss"])
-    if noise.metadata.open_set and method_of(loss).needs_transition:
+    noise, loss = NOISES.bind(values["noise"]), METHODS.bind(values["loss"])
+    if method_of(loss).needs_transition and not noise_of(noise).has_transition:
         able = [entry.name for entry in METHODS if getattr(entry.definition, "first_stage", "")]
         raise InvalidValue(
-            f"loss is {loss}, which needs the true transition matrix, and {noise.name} noise has none."
+            f"loss is {loss}, which needs the true transition matrix, and {noise.entry.name} noise has none."
             f" Take one that estimates it: {', '.join(able)}."
         )
 

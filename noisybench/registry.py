@@ -70,13 +70,6 @@ class ModelInfo:
     features: bool = False
 
 
-@dataclass(frozen=True)
-class NoiseInfo:
-    """open_set: whether the noise puts images of another data set in the place of training images."""
-
-    open_set: bool = False
-
-
 class Origin(NamedTuple):
     """Where an entry that is not noisybench's own comes from: the file's name, or the package and version;
     digest and source of a file."""
@@ -126,6 +119,12 @@ class Bound(Generic[M]):
     def short(self) -> str:
         """The canonical form without the hyper-parameters at their defaults: what the identity is made of."""
         return self._written(lambda name, value: value != self.entry.defaults[name])
+
+    @property
+    def datasets(self) -> dict[str, str]:
+        """The data sets that its hyper-parameters name, by hyper-parameter."""
+        kinds = {name: spec.option.kind for name, spec in self.entry.parameters.items()}
+        return {name: value for name, value in self.arguments.items() if kinds[name] == "data set"}
 
     def _written(self, is_shown: Callable[[str, Any], bool]) -> str:
         shown = [f"{name}={_show(value)}" for name, value in self.arguments.items() if is_shown(name, value)]
@@ -403,7 +402,7 @@ def _arguments(text: str, inside: str) -> dict[str, Any]:
 
 
 METHODS = Registry("loss", "noisybench.methods", NoMetadata, "noisybench.methods")
-NOISES = Registry("noise", "noisybench.labels.noises", NoiseInfo, "noisybench.noises")
+NOISES = Registry("noise", "noisybench.labels", NoMetadata, "noisybench.noises")
 DATASETS = Registry("data set", "noisybench.datasets", DatasetInfo)
 MODELS = Registry("model", "noisybench.models", ModelInfo, "noisybench.models")
 REGISTRIES: dict[str, Registry[Any]] = {r.kind: r for r in (METHODS, NOISES, DATASETS, MODELS)}

@@ -16,7 +16,7 @@ from noisybench import datasets
 from noisybench.cli import app
 from noisybench.cli.corrupt import show
 from noisybench.config import Config
-from noisybench.labels.drawing import corrupt as draw_labels
+from noisybench.inputs import corrupt as draw_labels
 from noisybench.labels.drawing import intolerable, transition_matrix
 from noisybench.labels.manifest import Manifest
 
@@ -34,7 +34,7 @@ def test_the_file_holds_the_labels_that_a_run_would_draw(path: Path) -> None:
     result = corrupt(path, "--dataset", "digits", "--noise", "uniform", "--rate", "0.4", "--seed", "3")
     assert result.exit_code == 0 and result.stderr == ""
     digits = datasets.load("digits")
-    drawn = draw_labels(Config.create(rate=0.4, seed=3), digits.train_labels)
+    drawn = draw_labels(Config.create(rate=0.4, seed=3), digits)
     manifest = Manifest.read(path)
     manifest.fit(digits)
     assert np.array_equal(manifest.noisy, drawn.given)

@@ -11,21 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noisybench import datasets
 from noisybench.config import Config
+from noisybench.inputs import corrupt, transition_of
+from noisybench.labels import noise_of
 from noisybench.labels.drawing import (
-    corrupt,
     corrupt_labels,
     intolerable,
     labels_sha256,
     realised_rate,
     realised_transition,
     transition_matrix,
-    transition_of,
 )
 from noisybench.registry import DATASETS, NOISES
 from noisybench.seeding import generator
 
-NAMES = [entry.name for entry in NOISES]
+NAMES = [entry.name for entry in NOISES if noise_of(NOISES.bind(entry.name)).has_transition]
 DRAWS = ["independent", "exact"]
 
 
@@ -203,16 +204,16 @@ def test_exact_draws_flip_those_of_the_largest_numbers() -> None:
 
 
 def test_labels_do_not_depend_on_what_else_a_run_is() -> None:
-    labels = balanced(1297, 10)
-    first = corrupt(Config.create(dataset="digits", rate=0.3, seed=4), labels)
+    digits, labels = datasets.load("digits"), datasets.load("digits").train_labels
+    first = corrupt(Config.create(dataset="digits", rate=0.3, seed=4), digits)
     assert np.array_equal(first.given, draw(labels, first.transition, seed=4))
     others: list[dict[str, Any]] = [{"loss": "lq"}, {"train_size": 100}, {"model": "cnn6"}, {"lr": 1.0}]
     for other in others:
-        assert corrupt(Config.create(rate=0.3, seed=4, **other), labels).same(first)
+        assert corrupt(Config.create(rate=0.3, seed=4, **other), digits).same(first)
     others = [{"rate": 0.31}, {"seed": 5}, {"noise": "class-dependent"}, {"draws": "exact"}]
     for other in others:
         given = {"rate": 0.3, "seed": 4, **other}
-        assert not np.array_equal(corrupt(Config.create(**given), labels).given, first.given)
+        assert not np.array_equal(corrupt(Config.create(**given), digits).given, first.given)
     assert np.array_equal(first.transition, matrix("uniform", 0.3, 10))
 
 

@@ -8,12 +8,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
+from noisybench.labels import noise_of
 from noisybench.labels.drawing import transition_matrix
 from noisybench.labels.noises import read_map
 from noisybench.registry import DATASETS, NOISES
 
 ANIMALS = ("cat", "dog", "fruit bat")
-NAMES = [entry.name for entry in NOISES]
+NAMES = [entry.name for entry in NOISES if noise_of(NOISES.bind(entry.name)).has_transition]
 
 rates = st.floats(0, 1, exclude_max=True)
 class_counts = st.integers(2, 100)

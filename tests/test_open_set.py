@@ -1,5 +1,6 @@
 """Open-set noise, with digits as their own open-set images or as those of Fashion-MNIST's shape."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from noisybench import datasets
 from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.errors import DataError, InvalidValue, UnknownName
-from noisybench.labels.drawing import Corruption, corrupt
+from noisybench.inputs import corrupt
+from noisybench.labels.drawing import Corruption
 from noisybench.labels.manifest import Manifest
 from noisybench.labels.masks import Mask
 from noisybench.labels.open_set import NO_CLASS, OWN, OpenSetImages, fitted
@@ -24,7 +26,7 @@ NOISE = "open-set(source=digits)"
 
 def drawn(**values: Any) -> Corruption:
     config = Config.create(**{"noise": NOISE, "rate": 0.4, **values})
-    return corrupt(config, datasets.load("digits").train_labels)
+    return corrupt(config, datasets.load("digits"))
 
 
 def origin(corruption: Corruption) -> Any:
@@ -119,7 +121,12 @@ def test_wrong_input() -> None:
         Config.create(noise=NOISE, loss="forward-t")
     Config.create(noise=NOISE, loss="forward-that")
     with pytest.raises(InvalidValue, match=r"replace 1,\d{3} images.*digits has only 1,297"):
-        corrupt(Config.create(noise=NOISE, rate=0.5), np.zeros(4000, dtype=np.int64))
+        many = replace(
+            datasets.load("digits"),
+            train_images=np.zeros((4000, 8, 8, 1), np.uint8),
+            train_labels=np.zeros(4000, dtype=np.int64),
+        )
+        corrupt(Config.create(noise=NOISE, rate=0.5), many)
     result = noisybench("train", "--noise", "open-set", "--source", "cifar100")
     assert result.exit_code == 2 and "cifar100 is not prepared" in result.stderr
 
@@ -168,7 +175,7 @@ def test_a_run_on_open_set_images_from_the_file_is_the_run_from_the_options(
     assert as_json("train", *OPTIONS, *brief)["run"] == run
     pruned = as_json("prune", run, "--k", 0.12, "--out", file.with_name("mask.npz"))
     config = Config.create(noise=NOISE, rate=0.3, seed=2)
-    noise, digits = corrupt(config, datasets.load("digits").train_labels), datasets.load("digits")
+    noise, digits = corrupt(config, datasets.load("digits")), datasets.load("digits")
     rows = split(config, digits, noise.given).train
     dropped = ~Mask.read(file.with_name("mask.npz")).keep[rows]
     wrong = (origin(noise) != OWN)[rows]  # and no other label is wrong

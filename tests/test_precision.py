@@ -9,7 +9,7 @@ import torch
 from noisybench import datasets
 from noisybench.config import Config
 from noisybench.errors import InvalidValue
-from noisybench.labels.drawing import corrupt
+from noisybench.inputs import corrupt
 from noisybench.registry import MODELS
 from noisybench.split import split
 from noisybench.store import Store
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 def training(precision: str, **values: Any) -> Training:
     config = Config.create(**{"epochs": 8, "lr": 0.1, "rate": 0.4, "loss": "lq", **values})
     dataset = datasets.load("digits")
-    drawn = corrupt(config, dataset.train_labels)
+    drawn = corrupt(config, dataset)
     cut = split(config, dataset, drawn.given)
     return Training(config, dataset, cut, drawn.transition, CPU, precision)
 

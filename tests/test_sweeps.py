@@ -10,7 +10,7 @@ from test_store import EPOCH, HERE, PRUNING, RESULT
 
 from noisybench.config import Config
 from noisybench.errors import DataError
-from noisybench.labels.drawing import as_prepared
+from noisybench.inputs import as_prepared
 from noisybench.store import Store
 from noisybench.sweeps.estimate import Forecast, in_words
 from noisybench.sweeps.grid import load, packaged, read

@@ -9,7 +9,7 @@ from noisybench import datasets
 from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config, Epoch, Pruning
 from noisybench.errors import RunFailed
-from noisybench.labels.drawing import corrupt
+from noisybench.inputs import corrupt
 from noisybench.losses import cce, lq
 from noisybench.split import split
 from noisybench.training.checkpoints import Checkpoint
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def training(for_estimate: bool = False, **values: Any) -> Training:
     config = Config.create(**{"train_size": 400, "epochs": 4, **values})
     dataset = datasets.load("digits")
-    drawn = corrupt(config, dataset.train_labels)
+    drawn = corrupt(config, dataset)
     division = split(config, dataset, drawn.given)
     return Training(config, dataset, division, drawn.transition, CPU, for_estimate=for_estimate)
 
@@ -209,7 +209,7 @@ def test_pruning_everything_ends_the_training_with_the_best_epoch_so_far() -> No
 def test_a_checkpoint_gives_the_network_back(tmp_path: Any) -> None:
     done = run(model="resnet8(width=8)")
     dataset = datasets.load("digits")
-    given = corrupt(done.config, dataset.train_labels).given
+    given = corrupt(done.config, dataset).given
     division = split(done.config, dataset, given)
     Checkpoint.of(done.config, done.best.epoch, done.best.state, done.mean, division).write(tmp_path)
     checkpoint = Checkpoint.read(tmp_path)

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from noisybench import datasets
 from noisybench.batches import Images, epoch_steps
 from noisybench.config import Config
-from noisybench.labels.drawing import corrupt
+from noisybench.inputs import corrupt
 from noisybench.registry import METHODS
 from noisybench.split import split
 from noisybench.training.loop import Sums, Training
@@ -53,7 +53,7 @@ def watched() -> Iterator[list[str]]:
 def training(**values: Any) -> Training:
     config = Config.create(**{"model": "cnn6(width=8)", "train_size": 400, "batch_size": 64, **values})
     dataset = datasets.load("digits")
-    drawn = corrupt(config, dataset.train_labels)
+    drawn = corrupt(config, dataset)
     cut = split(config, dataset, drawn.given)
     return Training(config, dataset, cut, drawn.transition, CPU)
 

@@ -15,7 +15,7 @@ from noisybench import datasets
 from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config, Pruning
 from noisybench.errors import InvalidValue
-from noisybench.labels.drawing import corrupt
+from noisybench.inputs import corrupt
 from noisybench.methods.wang2018 import contrastive, inverse_lof
 from noisybench.split import split
 from noisybench.training.loop import Sums, Training
@@ -24,7 +24,7 @@ from noisybench.training.loop import Sums, Training
 def training(**values: Any) -> Training:
     config = Config.create(**{"loss": "wang2018", "model": "mlp", "train_size": 400, "epochs": 7, **values})
     digits = datasets.load("digits")
-    drawn = corrupt(config, digits.train_labels)
+    drawn = corrupt(config, digits)
     division = split(config, digits, drawn.given)
     return Training(config, digits, division, drawn.transition, CPU)
 
@@ -164,7 +164,7 @@ def test_runs_are_reproducible_and_paired() -> None:
     list(a.run()), list(b.run())
     assert same_bits(a, b)
     config, digits = Config.create(loss="cce", train_size=400), datasets.load("digits")
-    division = split(config, digits, corrupt(config, digits.train_labels).given)
+    division = split(config, digits, corrupt(config, digits).given)
     other = Training(config, digits, division, np.eye(10), CPU)
     fresh = training().model.network
     for x, y in zip(fresh.parameters(), other.model.parameters(), strict=True):

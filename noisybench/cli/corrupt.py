@@ -35,14 +35,15 @@ def corrupt(
     --labels` trains on exactly these labels.
     """
     from noisybench import datasets
-    from noisybench.labels.drawing import as_prepared, intolerable
-    from noisybench.labels.drawing import corrupt as draw
+    from noisybench.inputs import as_prepared
+    from noisybench.inputs import corrupt as draw
+    from noisybench.labels.drawing import intolerable
     from noisybench.labels.manifest import DRAWN_BY, Manifest
 
     check_json(as_json, path)
     config = as_prepared(Config.from_user(**values))
     dataset = datasets.load(config.dataset)
-    drawn = draw(config, dataset.train_labels)
+    drawn = draw(config, dataset)
     warning = intolerable(drawn.transition)
     if warning:
         warn(warning)
@@ -76,7 +77,7 @@ def summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
         "n": len(noisy),
         "realised_rate": manifest.realised_rate,
         "classes": list(manifest.classes),
-        "transition_matrix": manifest.transition.tolist(),
+        "transition_matrix": None if manifest.transition is None else manifest.transition.tolist(),
         "realised_transition_matrix": realised_transition(clean, noisy, len(manifest.classes)).tolist(),
         "open_set": None if manifest.open_set is None else n_open_set(manifest.open_set),
         "fingerprint": manifest.fingerprint,

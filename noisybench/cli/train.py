@@ -40,8 +40,8 @@ def train(
     Without further options this is the protocol of the data set. A run that the store has is shown,
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
-    from noisybench.labels.drawing import intolerable, transition_of
-    from noisybench.labels.inputs import Inputs, with_inputs
+    from noisybench.inputs import Inputs, transition_of, with_inputs
+    from noisybench.labels.drawing import intolerable
     from noisybench.labels.manifest import Manifest
     from noisybench.labels.masks import Mask
     from noisybench.store import Store

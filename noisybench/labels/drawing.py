@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from noisybench import datasets
-from noisybench.config import Config
-from noisybench.datasets.dataset import DatasetName
-from noisybench.labels.open_set import NO_CLASS, OpenSetImages, choose
-from noisybench.registry import DATASETS, NOISES, Bound
-from noisybench.seeding import generator, uniform_numbers
+from noisybench.datasets import Dataset
+from noisybench.errors import InvalidValue
+from noisybench.labels.noise import Rows, noise_of
+from noisybench.labels.open_set import NO_CLASS, OpenSetImages
+from noisybench.registry import NOISES
+from noisybench.seeding import uniform_numbers
 
 Labels = NDArray[np.int64]
 Matrix = NDArray[np.float64]
@@ -25,12 +25,20 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Corruption:
-    """What noise made of a training set: the noisy labels `given` (n,), the transition matrix (classes,
-    classes) they were drawn with, and the open-set images, where there are any."""
+    """What noise made of a training set.
+
+    given: the noisy labels (n,).
+    transition: (classes, classes), the probabilities with which a label of class i became class j; of a noise
+    that depends on more than the class, their mean over the images of class i; of open-set noise, over those
+    that stay.  None if they are not known.
+    open_set: the open-set images, where there are any.
+    true: the true labels (n,) where the data set has others, with UNKNOWN and WRONG as in `Dataset`.
+    """
 
     given: Labels
-    transition: Matrix
+    transition: Matrix | None
     open_set: OpenSetImages | None = None
+    true: Labels | None = None
 
     @property
     def sha256(self) -> str:
@@ -41,72 +49,38 @@ class Corruption:
 
     def same(self, other: "Corruption") -> bool:
         """Whether both make the same training set."""
+        if self.transition is None or other.transition is None:
+            return self.sha256 == other.sha256 and self.transition is other.transition
         return self.sha256 == other.sha256 and np.array_equal(self.transition, other.transition)
 
-
-def corrupt(config: Config, labels: Labels) -> Corruption:
-    """The noise that `config` asks for, over the whole training set in its prepared order.
-
-    labels: its clean labels (n,).  Raises InputError, for open-set noise also if its source is not
-    prepared or has too few images.
-    """
-    transition = transition_of(config)
-    random = generator(config.seed, "noise")
-    noise = NOISES.bind(config.noise)
-    if not noise.entry.metadata.open_set:
-        return Corruption(corrupt_labels(labels, transition, random, config.draws), transition)
-    places, given = _open_set(labels, config.rate, len(transition), random, config.draws)
-    source = noise.arguments["source"]
-    chosen = choose(source, places, len(labels), generator(config.seed, "open_set"))
-    return Corruption(given, transition, chosen)
-
-
-def _open_set(
-    labels: Labels, rate: float, n_classes: int, random: np.random.Generator, draws: str
-) -> tuple[NDArray[np.int64], Labels]:
-    """The rows whose images give way, in order of their numbers, and the labels (n,) of all.
-
-    independent: each image by itself, and each then has a label drawn from all classes.  exact: of the
-    n_y images of class y, round(η n_y), and their labels stay, so that every label has its share.
-    """
-    u, second = uniform_numbers(random, len(labels)), uniform_numbers(random, len(labels))
-    order = np.argsort(-u, kind="stable")
-    if draws == "independent":
-        places = order[u[order] >= 1 - rate]
-        given = labels.copy()
-        given[places] = (second[places] * n_classes).astype(np.int64)
-        return places, given
-    of_class = (order[labels[order] == y] for y in range(n_classes))
-    chosen = np.zeros(len(labels), dtype=np.bool_)
-    for members in of_class:
-        chosen[members[: round(rate * len(members))]] = True
-    return order[chosen[order]], labels.copy()
-
-
-def as_prepared(config: Config) -> Config:
-    """The config with its data sets as they are prepared here.  Raises DataError if one is not."""
-    noise = NOISES.bind(config.noise)
-    if noise.entry.metadata.open_set:
-        noise = Bound(noise.entry, {"source": datasets.identify(noise.arguments["source"])})
-    return replace(config, dataset=datasets.identify(config.dataset), noise=str(noise))
-
-
-def transition_of(config: Config) -> Matrix:
-    """The transition matrix (classes, classes) of the noise that `config` asks for."""
-    info = DATASETS[DatasetName.read(config.dataset).stem].metadata
-    return transition_matrix(config.noise, config.rate, info.classes, info.flips)
+    def on(self, dataset: Dataset) -> Dataset:
+        """`dataset` with the images and the true labels as they are now.  Raises DataError."""
+        if self.true is not None:
+            dataset = replace(dataset, train_truth=self.true)
+        return dataset if self.open_set is None else self.open_set.replace(dataset)
 
 
 def transition_matrix(noise: str, rate: float, classes: Sequence[str], flips: Mapping[str, str]) -> Matrix:
     """T of shape (classes, classes): T[i, j] is the probability that class i becomes class j.
 
-    noise: a registered noise, such as ``uniform``; rate: η in [0, 1); flips: the data set's own map of
-    class names, for noises that ask for it.  Raises UnknownName or InvalidValue.
+    noise: a registered noise that has a matrix, such as ``uniform``; rate: η in [0, 1); flips: the data set's
+    own map of class names, for noises that ask for it.  Raises UnknownName or InvalidValue.
     """
-    rows = NOISES.bind(noise)(rate, len(classes), classes=classes, flips=flips)
+    rows = noise_of(NOISES.bind(noise)).transition(rate, tuple(classes), flips)
+    if rows is None:
+        raise InvalidValue(f"{noise} noise has no transition matrix.")
+    return checked_matrix(rows, len(classes))
+
+
+def checked_matrix(rows: Rows, n_classes: int) -> Matrix:
+    """The rows of a transition matrix as an array.  Raises InvalidValue unless they are probabilities."""
     transition = np.array(rows, dtype=np.float64)
-    assert transition.shape == (len(classes),) * 2 and (transition >= 0).all()
-    assert np.allclose(transition.sum(axis=1), 1)
+    square = transition.shape == (n_classes, n_classes)
+    if not square or not (transition >= 0).all() or not np.allclose(transition.sum(axis=1), 1):
+        raise InvalidValue(
+            f"The rows of the transition matrix are not {n_classes} probabilities for each of {n_classes}"
+            " classes."
+        )
     return transition
 
 
@@ -144,11 +118,13 @@ def _pick(row: NDArray[np.float64], y: int, place: NDArray[np.float64]) -> Label
     return np.asarray(possible[np.searchsorted(edges, place, side="right")])
 
 
-def intolerable(transition: Matrix) -> str | None:
+def intolerable(transition: Matrix | None) -> str | None:
     """A warning if, for some class, the true label is no longer the most likely one; else None.
 
     For uniform noise that is η >= (c - 1) / c, from where no loss is noise tolerant (section 3.1).
     """
+    if transition is None:
+        return None
     kept = transition.diagonal()
     others = (transition - np.diag(kept)).max(axis=1)
     lost = np.flatnonzero(kept <= others + 1e-12)  # η = (c - 1) / c itself is not exact in binary

@@ -9,19 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 import noisybench
-from noisybench.config import declared_fields
 from noisybench.datasets.dataset import Dataset
 from noisybench.errors import DataError, InputError
 from noisybench.labels import npz
 from noisybench.labels.drawing import Corruption, Labels, Matrix, realised_rate
+from noisybench.labels.noise import Draws, Rate, Seed
 from noisybench.labels.open_set import NO_CLASS, OWN, OpenSetImages
+from noisybench.options import OptionSpec
 
 FORMAT = 1
 
 WHAT = "a file of noisy labels written by `noisybench corrupt`"
 
 # The fields of a run that say how the labels were drawn.
-DRAWN_BY = ("dataset", "noise", "rate", "draws", "seed")
+DRAWN_BY = {
+    name: OptionSpec.of(declared)
+    for name, declared in {"dataset": str, "noise": str, "rate": Rate, "draws": Draws, "seed": Seed}.items()
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +33,7 @@ class Manifest:
     """The noisy labels of a training set, what they were before, and how they were drawn.
 
     clean, noisy: labels (n,) int64 in the prepared order of the data set.  index: (n,) int64, the row
-    of each image in the source that the data set was prepared from.  transition: (classes, classes).
+    of each image in the source that the data set was prepared from.  transition: as of `Corruption`.
     fingerprint: of the content of the data set.  open_set: of open-set noise, where images come from;
     these have the clean label -1.  version: of the noisybench that drew the labels.
     """
@@ -41,7 +45,7 @@ class Manifest:
     rate: float
     draws: str
     seed: int
-    transition: Matrix = field(repr=False)
+    transition: Matrix | None = field(repr=False)
     clean: Labels = field(repr=False)
     noisy: Labels = field(repr=False)
     index: Labels = field(repr=False)
@@ -60,7 +64,9 @@ class Manifest:
     @property
     def digest(self) -> str:
         """A hash of all in it that changes a run: part of the identity of a run that trains on it."""
-        content = (self.noisy.astype("<i8"), self.clean.astype("<i8"), self.transition.astype("<f8"))
+        content: list[NDArray[Any]] = [self.noisy.astype("<i8"), self.clean.astype("<i8")]
+        if self.transition is not None:
+            content.append(self.transition.astype("<f8"))
         open_set = b"" if self.open_set is None else self.open_set.digest
         return hashlib.sha256(b"".join(part.tobytes() for part in content) + open_set).hexdigest()[:16]
 
@@ -83,7 +89,9 @@ class Manifest:
             "sha256": self.sha256,
             **{name: getattr(self, name) for name in DRAWN_BY},
         }
-        arrays = {name: getattr(self, name) for name in ("clean", "noisy", "index", "transition")}
+        arrays = {name: getattr(self, name) for name in ("clean", "noisy", "index")}
+        # An unknown matrix is one without rows.
+        arrays["transition"] = np.empty((0, 0)) if self.transition is None else self.transition
         if self.open_set is not None:
             metadata |= {"source": self.open_set.source, "source_fingerprint": self.open_set.fingerprint}
             arrays |= {"origin": self.open_set.origin, "origin_index": self.open_set.source_index()}
@@ -126,9 +134,8 @@ def _described(metadata: dict[str, Any]) -> dict[str, Any]:
     classes = metadata["classes"]
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise DataError("its classes are not a list of names.")
-    fields = declared_fields()
     return {
-        **{name: fields[name].read(name, metadata[name]) for name in DRAWN_BY},
+        **{name: declared.read(name, metadata[name]) for name, declared in DRAWN_BY.items()},
         "classes": tuple(classes),
         "fingerprint": str(metadata["fingerprint"]),
         "version": str(metadata["noisybench"]),
@@ -152,13 +159,20 @@ def _checked(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[
             raise DataError(f"one of its {name} labels is {wrong[0]}, but there are {n_classes} classes.")
     if (labels["clean"][places] != NO_CLASS).any():
         raise DataError(f"an open-set image in it has a clean label other than {NO_CLASS}.")
+    return {**labels, "transition": _transition(arrays, n_classes), "open_set": open_set}
+
+
+def _transition(arrays: dict[str, NDArray[Any]], n_classes: int) -> Matrix | None:
+    """The transition matrix, or None if it is not known.  Raises KeyError or InputError."""
     transition = arrays["transition"]
+    if transition.shape == (0, 0):
+        return None
     if transition.dtype != np.float64 or transition.shape != (n_classes, n_classes):
         found = f"{transition.dtype} {transition.shape}"
         raise DataError(f"its transition is {found}, but must be float64 {(n_classes, n_classes)}.")
     if not (transition >= 0).all() or not np.allclose(transition.sum(axis=1), 1):
         raise DataError("the rows of its transition are not probabilities.")
-    return {**labels, "transition": transition, "open_set": open_set}
+    return transition
 
 
 def _open_set_images(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> OpenSetImages | None:

@@ -1,14 +1,11 @@
-"""The kinds of label noise, each as its transition matrix.
+"""The noises whose labels depend on the class alone, each as its transition matrix.
 
-A noise is one registered function from the noise rate and the number of classes to the rows of its
+Each is one registered function from the noise rate and the number of classes to the rows of its
 transition matrix T: ``T[i][j]`` is the probability that a label of class i becomes class j.  Rows sum
 to 1.  A keyword-only parameter with a default is a hyper-parameter; one without is told by the caller:
 ``classes``, the names of the classes, and ``flips``, the data set's own map of confusable classes.
 
-Open-set noise puts images of other classes in the place of training images; those that stay keep their
-labels, so its T is the identity.
-
-How labels are drawn from T is in `corruption`.  No NumPy here: `noisybench --help` reads this module.
+How labels are drawn from T is in drawing.py.  No NumPy here: `noisybench --help` reads this module.
 """
 
 import re
@@ -16,12 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import DataError, InvalidValue, UnknownName
+from noisybench.labels.noise import Rows
 from noisybench.options import Option
-from noisybench.registry import DATASETS, NOISES
-
-Rows = list[list[float]]
+from noisybench.registry import NOISES
 
 ARROW = re.compile(r"\s*(?:[-=]?>|→)\s*")
 
@@ -126,23 +121,6 @@ def class_dependent(
         rows[source][source] = 1 - rate
         rows[source][target] += rate
     return rows
-
-
-def read_source(text: str) -> str:
-    """The name of a data set, as it is.  Raises UnknownName."""
-    DATASETS[DatasetName.read(text).stem]
-    return text
-
-
-Source = Annotated[
-    str, Option("data set that the open-set images come from", kind="data set", parse=read_source)
-]
-
-
-@NOISES.register("open-set", open_set=True)
-def open_set(rate: float, n_classes: int, *, source: Source = "cifar100") -> Rows:
-    """With probability η the image is one of another data set, under a random label (Wang et al. 2018)."""
-    return _rows(n_classes, 1.0, 0.0)
 
 
 def class_number(name: str, classes: Sequence[str]) -> int:

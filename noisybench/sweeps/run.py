@@ -15,8 +15,8 @@ import noisybench
 from noisybench import datasets
 from noisybench.config import Config, Provenance, first_stage
 from noisybench.errors import InvalidValue, RunCompleted, RunFailed, StoreError
-from noisybench.labels.drawing import Corruption, corrupt
-from noisybench.labels.inputs import Inputs
+from noisybench.inputs import Inputs, corrupt
+from noisybench.labels.drawing import Corruption
 from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
 from noisybench.store.processes import began
@@ -49,11 +49,10 @@ def run_data(config: Config, inputs: Inputs) -> Data:
         inputs.labels.fit(dataset)
         corruption = inputs.labels.corruption
     else:
-        corruption = corrupt(config, dataset.train_labels)
+        corruption = corrupt(config, dataset)
     if inputs.keep is not None:
         inputs.keep.fit(dataset, corruption.sha256)
-    if corruption.open_set is not None:
-        dataset = corruption.open_set.replace(dataset)
+    dataset = corruption.on(dataset)
     keep = None if inputs.keep is None else inputs.keep.keep
     return Data(dataset, split(config, dataset, corruption.given, keep), corruption)
 
@@ -98,7 +97,9 @@ def run(
     try:
         stage = first_stage(config)
         estimate = None if stage is None else _estimated(stage, store)
-        transition = data.corruption.transition if estimate is None else np.array(estimate.matrix)
+        # What the labels were drawn by, where that is a matrix.
+        actual = data.corruption.transition if config.label_noise.has_transition else None
+        transition = actual if estimate is None else np.array(estimate.matrix)
         training = Training(
             config, data.dataset, data.split, transition, device, precision, for_estimate=for_estimate
         )
@@ -115,9 +116,7 @@ def run(
         own = training.estimated_transition()
         estimate = estimate if own is None else Estimate(name, own.tolist())
         if estimate is not None:
-            corruption = data.corruption
-            actual = corruption.transition.tolist() if corruption.open_set is None else None
-            store.add_transition(name, estimate, actual)
+            store.add_transition(name, estimate, None if actual is None else actual.tolist())
         store.complete(name, training.result(), training.ended_early)
         resume.remove()
     except (RuntimeError, ValueError) as error:

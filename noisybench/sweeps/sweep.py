@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from noisybench.config import Config, first_stage
 from noisybench.errors import InputError, InvalidValue, RunBusy, RunFailed
-from noisybench.labels.drawing import as_prepared
+from noisybench.inputs import as_prepared
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.observer import RunObserver

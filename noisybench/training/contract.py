@@ -12,7 +12,7 @@ from torch import Tensor
 from noisybench import datasets
 from noisybench.config import Config
 from noisybench.errors import NoisybenchError
-from noisybench.labels.drawing import corrupt
+from noisybench.inputs import corrupt
 from noisybench.methods import LossMethod
 from noisybench.registry import MODELS, Bound
 from noisybench.split import split
@@ -138,7 +138,7 @@ def _symmetry(loss: Loss) -> tuple[None, str]:
 
 def _training(config: Config) -> Training:
     digits = datasets.load("digits")
-    drawn = corrupt(config, digits.train_labels)
+    drawn = corrupt(config, digits)
     return Training(config, digits, split(config, digits, drawn.given), drawn.transition, CPU)
 
 

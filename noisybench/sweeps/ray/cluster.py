@@ -19,6 +19,7 @@ from typing import Any
 import noisybench
 from noisybench.config import Config, Epoch, Provenance, first_stage
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted
+from noisybench.inputs import datasets_of
 from noisybench.store import Row, Store
 from noisybench.store.attempts import Contradiction
 from noisybench.store.merge import merge
@@ -28,7 +29,7 @@ from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.queue import JobQueue
 from noisybench.sweeps.ray import remote
 from noisybench.sweeps.ray.datasets import DatasetBundle
-from noisybench.sweeps.ray.requests import Resources, RunRequest, RunResponse, datasets_of
+from noisybench.sweeps.ray.requests import Resources, RunRequest, RunResponse
 from noisybench.sweeps.sweep import Job, forced
 
 # How often Ray starts a run again whose worker or node was lost.

@@ -5,8 +5,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from noisybench.config import Config
-from noisybench.registry import NOISES
 from noisybench.store.parcel import Parcel
 from noisybench.sweeps.ray.datasets import DatasetBundle
 from noisybench.sweeps.sweep import Job
@@ -46,12 +44,6 @@ class RunResponse:
     parcel: Parcel | None = None
     failure: str = ""
     busy: bool = False
-
-
-def datasets_of(config: Config) -> list[str]:
-    """The names of the data sets that a run reads."""
-    noise = NOISES.bind(config.noise)
-    return [config.dataset, *([noise.arguments["source"]] if noise.entry.metadata.open_set else [])]
 
 
 def scratch() -> Path:

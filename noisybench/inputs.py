@@ -1,0 +1,84 @@
+"""What a run is given: its data sets as they are prepared, its noisy labels, a mask of samples to keep."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from noisybench import datasets
+from noisybench.config import Config
+from noisybench.datasets import Dataset
+from noisybench.datasets.dataset import DatasetName
+from noisybench.errors import InvalidValue
+from noisybench.labels.drawing import Corruption, Matrix, checked_matrix
+from noisybench.labels.manifest import DRAWN_BY, Manifest
+from noisybench.labels.masks import Mask
+from noisybench.labels.noise import CleanData
+from noisybench.registry import DATASETS, NOISES, Bound, DatasetInfo
+from noisybench.seeding import generator
+
+
+def corrupt(config: Config, dataset: Dataset) -> Corruption:
+    """The noise that `config` asks for, over the whole training set in its prepared order.
+
+    Raises InputError, for open-set noise also if its source is not prepared or has too few images.
+    """
+    data = CleanData.of(dataset, _info(config).flips)
+    return config.label_noise.draw(data, config.rate, config.draws, lambda name: generator(config.seed, name))
+
+
+def transition_of(config: Config) -> Matrix | None:
+    """The transition matrix (classes, classes) of the noise that `config` asks for, if it has one."""
+    info = _info(config)
+    rows = config.label_noise.transition(config.rate, info.classes, info.flips)
+    return None if rows is None else checked_matrix(rows, len(info.classes))
+
+
+def _info(config: Config) -> DatasetInfo:
+    return DATASETS[DatasetName.read(config.dataset).stem].metadata
+
+
+def datasets_of(config: Config) -> list[str]:
+    """The names of the data sets that a run reads."""
+    return [config.dataset, *config.bound("noise").datasets.values()]
+
+
+def as_prepared(config: Config) -> Config:
+    """The config with its data sets as they are prepared here.  Raises DataError if one is not."""
+    noise = config.bound("noise")
+    identified = {name: datasets.identify(value) for name, value in noise.datasets.items()}
+    noise = Bound(noise.entry, {**noise.arguments, **identified})
+    return replace(config, dataset=datasets.identify(config.dataset), noise=str(noise))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a Config names by hash only."""
+
+    labels: Manifest | None = None
+    keep: Mask | None = None
+
+
+def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Inputs]:
+    """The Config of a run with these options and files, and the files that it needs.
+
+    A file says which data set, noise, rate, draws and seed it belongs to; options may repeat that,
+    and only the seed may differ (it then is that of split, initial weights and order).  Labels that
+    the options alone would draw need no file: such a run is the run without it.  Raises InputError.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    file = inputs.labels or inputs.keep
+    said = {} if file is None else {name: getattr(file, name) for name in DRAWN_BY}
+    if "noise" in said and "noise" not in given:
+        NOISES.bind(said["noise"])  # Config would execute a file of code, which only the user may name
+    config = Config.from_user(**{**said, **given})
+    config = as_prepared(config)
+    for name in said.keys() - {"seed"}:
+        if getattr(config, name) != said[name]:
+            raise InvalidValue(f"--{name} is {getattr(config, name)}, but the file given says {said[name]}.")
+    if inputs.keep is not None:
+        config = replace(config, keep=inputs.keep.digest)
+    if inputs.labels is None:
+        return config, inputs
+    if corrupt(config, datasets.load(config.dataset)).same(inputs.labels.corruption):
+        return config, replace(inputs, labels=None)
+    return replace(config, labels=inputs.labels.digest), inputs
