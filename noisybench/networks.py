@@ -125,7 +125,7 @@ class Perceptron(nn.Sequential):
 class TwoHeads(nn.Module):
     """A network with a layer of features, and a second output layer on them (Wang et al. 2018).
 
-    It predicts as the network does.
+    Both output layers see the linear features, without a ReLU; the first one predicts.
     """
 
     def __init__(self, network: SixConvolutions | Perceptron) -> None:
@@ -134,7 +134,7 @@ class TwoHeads(nn.Module):
         self.second = Output(network.output.in_features, network.output.out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(x)  # type: ignore[no-any-return]
+        return self.network.output(self.embed(x))  # type: ignore[no-any-return]
 
     def embed(self, x: Tensor) -> Tensor:
         """The features of the network, (n, units)."""
@@ -143,5 +143,4 @@ class TwoHeads(nn.Module):
     def both(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The features (n, units), and the logits (n, classes) of the first and of the second output."""
         features = self.network.embed(x)
-        seen = torch.relu(features)
-        return features, self.network.output(seen), self.second(seen)
+        return features, self.network.output(features), self.second(features)

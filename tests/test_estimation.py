@@ -82,8 +82,10 @@ def test_the_network_of_the_lowest_validation_loss_estimates() -> None:
     judge = build_model(subject.config, datasets.load("digits"), torch.device("cpu"))
     judge.load_state_dict(states[lowest])
     judge.eval()
-    n = len(subject.given)
-    f = judge(subject.train_images.plain(0, n)).detach().double().softmax(1).numpy()
+    parts = (subject.train_images, subject.val_images)
+    everything = torch.cat([images.plain(0, len(images)) for images in parts])
+    assert len(everything) == subject.config.train_size, "the validation part estimates too"
+    f = judge(everything).detach().double().softmax(1).numpy()
     assert subject.estimated_transition() == pytest.approx(estimate_transition(f), abs=1e-6)
     assert training(loss="mae").estimated_transition() is None
 

@@ -86,12 +86,12 @@ def reference_loss(subject: Training, step: Step) -> torch.Tensor:
     """The loss of a step from its description, sample by sample."""
     network, given_labels = subject.model.network, subject.given[step.rows]
     features = network.embed(subject.train_images.augmented(step))
-    first = network.output(features.relu()).log_softmax(1)
-    second = subject.model.second(features.relu()).log_softmax(1)
+    first = network.output(features).log_softmax(1)
+    second = subject.model.second(features).log_softmax(1)
     clean, weight = subject.state["clean"][step.rows], subject.state["weight"][step.rows]
     n = len(given_labels)
     of_first = [-first[i, given_labels[i]] for i in range(n) if clean[i]]
-    of_second = [-second[i, given_labels[i]] * weight[i] / 10 for i in range(n)]
+    of_second = [-second[i, given_labels[i]] * weight[i] for i in range(n)]
     pairs = contrastive(features, given_labels, clean)
     l2 = 0.01 * network.features.weight.pow(2).sum()
     return torch.stack(of_first).mean() + torch.stack(of_second).mean() + pairs + l2
@@ -103,6 +103,7 @@ def test_a_step_follows_the_gradient_of_its_loss(rounds: int) -> None:
     for event in subject.run():
         if isinstance(event, Pruning) or not rounds:
             break
+    assert subject.state["weight"][subject.state["clean"]] == pytest.approx(0.1 if rounds else 1)
     assert subject.state["rounds"] == rounds and (subject.n_kept == 360) == (rounds == 0)
     rows = np.arange(360)
     step = next(epoch_steps(rows, 40, False, 0, 9, CPU))
@@ -133,7 +134,7 @@ def test_the_lowest_half_of_each_class_by_the_sum_of_scores_are_outliers() -> No
             assert sums[outliers].max() <= np.setdiff1d(sums[members], sums[outliers]).min()
         clean = subject.state["clean"].numpy()
         assert subject.state["weight"].numpy() == pytest.approx(
-            np.where(clean, 1, sums / len(seen)), rel=1e-4
+            0.1 * np.where(clean, 1, sums / len(seen)), rel=1e-4
         )
         assert event == Pruning(
             epoch=event.epoch,

@@ -260,12 +260,13 @@ class Training:
         sums.add(losses.detach().expand(len(logits)), logits, batch.given, self.wrong[step.rows])
 
     def estimated_transition(self) -> NDArray[np.float64] | None:
-        """T̂ (classes, classes) by the network of the lowest validation loss, of a run that is to estimate it;
-        else None."""
+        """T̂ (classes, classes) by the network of the lowest validation loss, from all training images, those
+        of the validation part too; None for a run that is not to estimate it."""
         if self.lowest is None:
             return None
-        softmax = self._predict(self.train_images, self.lowest.state).double().softmax(dim=1)
-        return estimate_transition(softmax.cpu().numpy())
+        parts = (self.train_images, self.val_images)
+        logits = torch.cat([self._predict(images, self.lowest.state) for images in parts])
+        return estimate_transition(logits.double().softmax(dim=1).cpu().numpy())
 
     def result(self) -> Result:
         """What the run measured, once `run` has come to its end."""
