@@ -122,7 +122,7 @@ class Config:
                 values.setdefault(f.name, f.default)
         values |= _canonical_names(values, shorthand, files)
         values["code"] = _code_of(values) or values["code"]
-        _check_transition(values)
+        _check_noise(values)
         _check_features(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):
             raise InvalidValue(f"milestones is {values['milestones']}, but must be increasing epochs.")
@@ -249,10 +249,17 @@ def _code_of(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}:{digest}" for name, digest in files)
 
 
-def _check_transition(values: Mapping[str, Any]) -> None:
-    """Raise InvalidValue for a method that needs the true transition matrix where there is none."""
+def _check_noise(values: Mapping[str, Any]) -> None:
+    """Raise InvalidValue for draws that the noise does not have, and for a method that needs the true
+    transition matrix where there is none."""
     noise, loss = NOISES.bind(values["noise"]), METHODS.bind(values["loss"])
-    if method_of(loss).needs_transition and not noise_of(noise).has_transition:
+    contract = noise_of(noise)
+    if values["draws"] not in contract.draws:
+        raise InvalidValue(
+            f"draws is {values['draws']}, but {noise.entry.name} noise has only:"
+            f" {', '.join(contract.draws)}. Omit --draws."
+        )
+    if method_of(loss).needs_transition and not contract.has_transition:
         able = [entry.name for entry in METHODS if getattr(entry.definition, "first_stage", "")]
         raise InvalidValue(
             f"loss is {loss}, which needs the true transition matrix, and {noise.entry.name} noise has none."

@@ -16,6 +16,8 @@ STREAMS = {
     "order": 4,
     "open_set": 5,
     "second network": 6,
+    "flip rates": 7,
+    "instance weights": 8,
 }
 
 
