@@ -23,6 +23,8 @@ CLASSES = 5
 FUNCTIONS = {entry.name: entry.definition for entry in METHODS if not isinstance(entry.definition, type)}
 FUNCTIONS["trunc-lq"] = per_sample.trunc_lq
 NAMES = list(FUNCTIONS)
+# Backward correction weighs losses by an inverse matrix, which has negative entries.
+MAY_BE_NEGATIVE = {"backward-t"}
 
 
 def loss_of(name: str, parameters: Mapping[str, Any] | None = None) -> Callable[..., Tensor]:
@@ -70,11 +72,11 @@ def logits_of(f: list[float]) -> Tensor:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_losses_are_per_sample_and_not_negative(name: str) -> None:
+def test_losses_are_per_sample_and_not_negative_but_for_backward_correction(name: str) -> None:
     logits, target = random_batch()
     values = loss_of(name)(logits, target, **CONTEXT)
     assert values.shape == target.shape and values.dtype == torch.float64
-    assert (values >= 0).all()
+    assert name in MAY_BE_NEGATIVE or (values >= 0).all()
     one_by_one = [loss_of(name)(logits[i : i + 1], target[i : i + 1], **CONTEXT) for i in range(len(target))]
     torch.testing.assert_close(values, torch.cat(one_by_one))
 

@@ -12,7 +12,7 @@ The classes are imported when they are first asked for: names and help texts do 
 
 from typing import TYPE_CHECKING
 
-from noisybench.losses import per_sample
+from noisybench.losses import per_sample, robust
 from noisybench.losses.conventions import checked
 from noisybench.losses.per_sample import log_likelihood
 
@@ -44,11 +44,28 @@ __all__ = [
     "PrunedLqLoss",
     "TruncatedLqLoss",
     "UnhingedLoss",
+    "ael",
+    "agce",
+    "aul",
+    "backward_t",
+    "bi_tempered",
+    "bootstrap_hard",
+    "bootstrap_soft",
     "cce",
+    "focal",
     "forward_t",
+    "js",
+    "label_smoothing",
     "log_likelihood",
     "lq",
     "mae",
+    "nce_mae",
+    "nce_rce",
+    "nfl_mae",
+    "ramp",
+    "savage",
+    "sce",
+    "taylor_ce",
     "trunc_lq",
     "unhinged",
 ]
@@ -59,3 +76,21 @@ unhinged = checked(per_sample.unhinged)
 lq = checked(per_sample.lq)
 trunc_lq = checked(per_sample.trunc_lq)
 forward_t = checked(per_sample.forward_t)
+
+ael = checked(robust.ael)
+agce = checked(robust.agce)
+aul = checked(robust.aul)
+backward_t = checked(robust.backward_t)
+bi_tempered = checked(robust.bi_tempered)
+bootstrap_hard = checked(robust.bootstrap_hard)
+bootstrap_soft = checked(robust.bootstrap_soft)
+focal = checked(robust.focal)
+js = checked(robust.js)
+label_smoothing = checked(robust.label_smoothing)
+nce_mae = checked(robust.nce_mae)
+nce_rce = checked(robust.nce_rce)
+nfl_mae = checked(robust.nfl_mae)
+ramp = checked(robust.ramp)
+savage = checked(robust.savage)
+sce = checked(robust.sce)
+taylor_ce = checked(robust.taylor_ce)

@@ -28,7 +28,7 @@ def log_likelihood(logits: "Tensor", labels: "Tensor") -> "Tensor":
     return -cce(logits, labels)
 
 
-def _at_least_float32(logits: "Tensor") -> "Tensor":
+def at_least_float32(logits: "Tensor") -> "Tensor":
     return logits if logits.element_size() >= 4 else logits.float()
 
 
@@ -37,7 +37,7 @@ def cce(logits: "Tensor", labels: "Tensor") -> "Tensor":
     """Categorical cross entropy, -log f_y (Eq. 2)."""
     from torch.nn.functional import cross_entropy
 
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     if labels.dim() > 1:
         return -logits.log_softmax(dim=1).gather(1, labels)
     return cross_entropy(logits, labels, reduction="none", ignore_index=NO_LABEL)
@@ -54,16 +54,16 @@ def unhinged(logits: "Tensor", labels: "Tensor") -> "Tensor":
     """Unhinged loss, 1 - f_y: half of mae."""
     log_f = log_likelihood(logits, labels)
     # The gradient of expm1 is 1 plus its value, which rounds a small f away; float32 has other limits.
-    return _box_cox(log_f, 1) if log_f.element_size() == 8 else -log_f.expm1()
+    return box_cox(log_f, 1) if log_f.element_size() == 8 else -log_f.expm1()
 
 
 @METHODS.register("lq")
 def lq(logits: "Tensor", labels: "Tensor", *, q: Q = 0.7) -> "Tensor":
     """Generalised cross entropy, (1 - f_y^q) / q (Eq. 6)."""
-    return _box_cox(log_likelihood(logits, labels), q)
+    return box_cox(log_likelihood(logits, labels), q)
 
 
-def _box_cox(log_f: "Tensor", q: float) -> "Tensor":
+def box_cox(log_f: "Tensor", q: float) -> "Tensor":
     """(1 - f^q) / q from log f, with its limit -log f at q = 0.
 
     Of numbers up to 0, torch's ELU with these scales is expm1(q x) / q, as one operation instead of three,
@@ -94,7 +94,7 @@ def trunc_lq(logits: "Tensor", labels: "Tensor", *, q: Q = 0.7, k: K = 0.5) -> "
 
         # Not clamp: that lets the gradient through where f_y is exactly k.
         log_f = threshold(log_f, math.log(k), math.log(k))
-    return _box_cox(log_f, q)
+    return box_cox(log_f, q)
 
 
 def forward_t(logits: "Tensor", labels: "Tensor", *, transition: "Tensor") -> "Tensor":
@@ -105,7 +105,7 @@ def forward_t(logits: "Tensor", labels: "Tensor", *, transition: "Tensor") -> "T
     """
     from torch.nn.functional import embedding
 
-    log_f = _at_least_float32(logits).log_softmax(dim=1)
+    log_f = at_least_float32(logits).log_softmax(dim=1)
     if labels.dim() > 1:
         log_f = log_f.unsqueeze(1)
     # log T_iy of each true class i; unlike indexing, embedding takes no label -1 on any device.

@@ -13,6 +13,7 @@ from noisybench.methods import wang2018 as wang2018
 from noisybench.methods import self_paced as self_paced
 from noisybench.methods import co_teaching as co_teaching
 from noisybench.methods import elr as elr
+from noisybench.losses import robust as robust
 
 # isort: on
 from noisybench.methods.method import (
