@@ -1,9 +1,12 @@
 """What a table says: its blocks, titles, cells, marks and notes."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_reporting import OTHER, UNIFORM_40, best, run, table, texts
 
 from noisybench.config import declared_fields
+from noisybench.reporting import formatting
 from noisybench.reporting.statistics import SCHEDULE, SETTINGS
 from noisybench.reporting.tables import Column
 
@@ -127,13 +130,14 @@ def test_runs_without_a_result_are_shown_for_what_they_are() -> None:
         run(0.5, loss="unhinged", rate=0.6),
     )
     assert texts(made) == {
-        "cce": "50.00",
+        "cce": "50.00 (n=1; 1 failed)",
         "mae": "failed",
         "unhinged": "running",
         "lq(q=0.7)": "interrupted",
     }
     assert texts(made, Column("uniform", "η = 0.6"))["cce"] == "–"
-    (note,) = made.notes
+    rule, note = made.notes
+    assert rule.startswith("Marks:")
     ids = sorted([run(loss="cce", seed=1)["id"], run(loss="mae")["id"]])
     assert f"2 failed ({', '.join(ids)}), 1 interrupted (" in note and ", 3 running (" in note
 
@@ -152,12 +156,13 @@ def test_a_long_list_of_runs_is_cut() -> None:
     ("accuracies", "expected"),
     [
         ({"cce": 0.5, "mae": 0.7, "unhinged": 0.6}, {"mae", "unhinged"}),
-        # 70.001 and 70.002 round to the same text: the unrounded mean decides.
-        ({"cce": 0.9, "mae": 0.70001, "unhinged": 0.70002}, {"cce", "unhinged"}),
+        # 70.001 and 70.002 are printed alike, and so marked alike.
+        ({"cce": 0.9, "mae": 0.70001, "unhinged": 0.70002}, {"cce", "mae", "unhinged"}),
         ({"cce": 0.9, "mae": 0.7, "unhinged": 0.7, "lq(q=0.7)": 0.1}, {"cce", "mae", "unhinged"}),
         ({"cce": 0.7, "mae": 0.7, "unhinged": 0.6}, {"cce", "mae"}),
-        # Both of two, or one of one, would mark what needs no mark.
-        ({"cce": 0.5, "mae": 0.7}, set()),
+        # Of two competitors the best alone is marked; one by itself has none to be compared with.
+        ({"cce": 0.5, "mae": 0.7}, {"mae"}),
+        ({"cce": 0.7, "mae": 0.7}, {"cce", "mae"}),
         ({"cce": 0.5}, set()),
     ],
 )
@@ -183,7 +188,43 @@ def test_the_best_are_of_a_data_set_and_setting() -> None:
 
 def test_a_run_that_failed_is_not_among_the_best() -> None:
     made = table(run(0.5), run(0.6, loss="mae"), run(status="failed", loss="unhinged"))
-    assert best(made) == set()
+    assert best(made) == {"mae"}
+
+
+def test_a_mean_of_the_runs_that_others_survived_does_not_compete() -> None:
+    rows = [run(0.5 + i / 10, loss=loss) for i, loss in enumerate(("cce", "mae", "unhinged"))]
+    made = table(*rows, run(0.99, loss="lq(q=0.7)"), run(status="failed", loss="lq(q=0.7)", seed=1))
+    assert best(made) == {"mae", "unhinged"}
+    assert texts(made)["lq(q=0.7)"] == "99.00 (n=1; 1 failed)"
+
+
+def test_a_method_with_more_seeds_leaves_the_marks_to_the_others() -> None:
+    rows = [run(0.5 + i / 10, loss=loss) for i, loss in enumerate(("cce", "mae", "unhinged"))]
+    assert best(table(*rows, *(run(0.9, loss="lq(q=0.7)", seed=s) for s in range(3)))) == {"mae", "unhinged"}
+
+
+RECORD = st.fixed_dictionaries(
+    {"mean": st.floats(69.9, 70.1), "n": st.integers(0, 3), "failed": st.sampled_from([0, 0, 0, 1])}
+)
+
+
+@given(st.lists(RECORD, min_size=1, max_size=8))
+def test_marks_follow_what_is_printed(records: list[dict[str, float]]) -> None:
+    marked = formatting.best(records)
+    assert len({record["n"] for record in marked}) <= 1 and not any(record["failed"] for record in marked)
+    if not marked:
+        return
+    competing = [r for r in records if r["n"] == marked[0]["n"] and not r["failed"]]
+    printed = {formatting.mean(record) for record in marked}
+    assert [r for r in competing if formatting.mean(r) in printed] == marked
+    better = [r for r in competing if float(formatting.mean(r)) > min(map(float, printed))]
+    assert len(better) < (2 if len(competing) > 2 else 1)
+
+
+def test_a_run_that_ended_early_is_said_in_a_note() -> None:
+    early = {**run(0.5), "reason": "pruning kept one sample"}
+    (note,) = table(early, run(0.6, loss="mae")).notes
+    assert "pruning kept one sample" in note and early["id"] in note
 
 
 def test_settings_are_all_fields_but_place_and_seed() -> None:

@@ -1,5 +1,6 @@
 """The texts that tables share: titles, numbers, cells, the best two, and notes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Record = Mapping[str, Any]
-
-# Means that agree to this many decimals of a percent are tied: what is left is rounding error.
-TIED = 9
 
 
 def usual_n(cells: "DataFrame") -> int:
@@ -94,40 +92,60 @@ def differing(records: Sequence[Record], names: Sequence[str]) -> list[str]:
 
 
 def competitors(records: Sequence[Record], usual: int) -> list[Cell]:
-    """The cells of records that compete with each other, in their order, the best two marked."""
-    best = [id(record) for record in _best(records)]
+    """The cells of records that compete with each other, in their order, the best marked: see `best`."""
+    marked = {id(record) for record in best(records)}
     return [
-        Cell(text(record, usual), id(record) in best, tuple(record["runs"].split())) for record in records
+        Cell(text(record, usual), id(record) in marked, tuple(record["runs"].split())) for record in records
     ]
 
 
-def _best(records: Sequence[Record]) -> list[Record]:
-    """The best two, and what ties with the second; of two methods, none.
+def best(records: Sequence[Record]) -> list[Record]:
+    """The best two of three or more means, the best of two, none of one; ties included.
 
-    A mean over fewer seeds than others have does not compete: it would win by luck more often.
+    Means are compared as they are printed. Those over the number of runs that most of the records have
+    compete (the larger number on ties): a mean over fewer runs would win by luck more often. A mean over
+    the runs that were left when others failed does not compete.
     """
-    most = max(record["n"] for record in records)
-    competing = [record for record in records if record["n"] == most > 0]
-    if len(competing) < 3:
+    counts = Counter(record["n"] for record in records if record["n"])
+    n = max(counts, key=lambda n: (counts[n], n), default=0)
+    competing = [record for record in records if record["n"] == n > 0 and not record["failed"]]
+    if len(competing) < 2:
         return []
-    means = {id(record): round(record["mean"], TIED) for record in competing}
-    second = sorted(means.values())[-2]
-    return [record for record in competing if means[id(record)] >= second]
+    printed = sorted((float(mean(record)) for record in competing), reverse=True)
+    last = printed[1] if len(competing) > 2 else printed[0]
+    return [record for record in competing if float(mean(record)) >= last]
+
+
+def marking(cells: "DataFrame", place: str) -> list[str]:
+    """The rule of `best` where some cell has another number of runs; place: a row or a column."""
+    completed = cells[cells["n"] > 0]
+    if completed["n"].nunique() < 2 and not completed["failed"].any():
+        return []
+    return [
+        f"Marks: a mean competes if its n is the most frequent of its {place} and none of its runs failed;"
+        " of two that compete, the best is marked."
+    ]
+
+
+def mean(record: Record) -> str:
+    """A mean in percent as tables print it."""
+    return f"{record['mean']:.2f}"
 
 
 def text(record: Record, usual: int) -> str:
-    """Mean and, of more than one seed, ± std; n where it is not the usual one; else what went wrong."""
-    n = record["n"]
+    """Mean and, of more than one seed, ± std; n where it is not the usual one or where runs failed; of a
+    cell without a completed run, the status of its runs."""
+    n, failed = record["n"], record["failed"]
     if n == 0:
         return next(status for status in UNFINISHED if record[status])
     spread = f" ± {record['std']:.2f}" if n > 1 else ""
-    unusual = f" (n={n})" if n != usual else ""
-    return f"{record['mean']:.2f}{spread}{unusual}"
+    counts = f" (n={n}; {failed} failed)" if failed else f" (n={n})" if n != usual else ""
+    return f"{mean(record)}{spread}{counts}"
 
 
 def notes(runs: "DataFrame") -> list[str]:
-    """What the numbers alone do not tell: which runs are in no average, whose pruning came to nothing,
-    and which were not the first of their kind."""
+    """What the numbers alone do not tell: which runs are in no average, which ended early and
+    why, and which were not the first of their kind."""
     unfinished = [
         f"{len(ids)} {status} ({join_limited(ids)})"
         for status in UNFINISHED
@@ -135,6 +153,9 @@ def notes(runs: "DataFrame") -> list[str]:
     ]
     sentences = [f"Not in the averages: {', '.join(unfinished)}."] if unfinished else []
     completed = runs[runs["status"].eq("completed")]
+    early = completed[completed["reason"].notna() & completed["reason"].ne("")]
+    for reason, group in early.groupby("reason"):
+        sentences.append(f"Ended before the last epoch ({reason}): {join_limited(sorted(group['id']))}.")
     again = completed["id"][completed["attempt"] > 1]
     if len(again):
         sentences.append(f"Trained more than once: {join_limited(sorted(again))}.")

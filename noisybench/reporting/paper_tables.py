@@ -45,7 +45,11 @@ def closed_set(runs: "DataFrame") -> Table:
         caption=f"{MEASURES['test_accuracy']}{formatting.over_seeds(cells)}." if blocks else NO_RUNS,
         columns=columns,
         blocks=blocks,
-        notes=[*formatting.notes(runs), *formatting.idle_prunings(runs)],
+        notes=[
+            *formatting.marking(cells, "column"),
+            *formatting.notes(runs),
+            *formatting.idle_prunings(runs),
+        ],
         cells=cells,
         stub=["loss"],
         best_of="column",
@@ -107,6 +111,7 @@ def open_set(runs: "DataFrame") -> Table:
         blocks=blocks,
         notes=[
             *(f"In the table of {title}: {note}" if several else note for title, note in own_settings),
+            *formatting.marking(cells, "row"),
             *formatting.notes(runs),
         ],
         cells=cells,
