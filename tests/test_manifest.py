@@ -182,6 +182,37 @@ def test_an_array_that_claims_to_be_huge_is_refused(path: Path) -> None:
     refused(path, "is not a file of noisy labels")
 
 
+@pytest.mark.parametrize(
+    "header",
+    [b"(" * 5000, b"{'descr': ('<i8', " * 30, b"{'descr': '<i8'", b"'" * 3, b"{'descr': [[[]]]}", b"\\"],
+)
+def test_a_header_that_is_no_python_is_refused(path: Path, header: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        text = header + b"\n"
+        archive.writestr("clean.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    refused(path, "is not a file of noisy labels")
+
+
+def test_raw_members_and_foreign_compression_are_refused(path: Path) -> None:
+    for compression in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            archive.writestr("clean", bytes(1000))
+        whole = path.read_bytes()
+        refused(path, "is not a file of noisy labels")
+        for place in range(len(whole)):
+            path.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+            refused(path, str(path))
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_refused_unread(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("clean.npy", bytes(1000))
+    packed, claimed = path.read_bytes(), (2 * 10**9).to_bytes(4, "little")
+    place = packed.rindex(b"PK\x01\x02") + 24  # the size in the zip directory
+    path.write_bytes(packed[:place] + claimed + packed[place + 4 :])
+    refused(path, "unpacks to 2,000,000,000 bytes")
+
+
 class Exploit:
     """Unpickling this would make a file."""
 

@@ -95,3 +95,10 @@ def test_files_that_are_no_masks_are_refused(tmp_path: Path) -> None:
     mask(keep=np.ones(N)).write(path)
     with pytest.raises(DataError, match="bool"):
         Mask.read(path)
+
+
+@pytest.mark.parametrize("name, value", [("rate", [0.4]), ("seed", 0.5), ("threshold", True), ("run", 3)])
+def test_a_mask_with_a_value_of_another_type_is_refused(tmp_path: Path, name: str, value: Any) -> None:
+    mask(**{name: value}).write(tmp_path / "mask.npz")
+    with pytest.raises(DataError, match=f"its {name} must be"):
+        Mask.read(tmp_path / "mask.npz")

@@ -58,6 +58,11 @@ class Mask:
         names = [f.name for f in fields(cls)]
         if sorted([*described, *arrays]) != sorted(names):
             raise DataError(f"{path} is not {WHAT}: it must hold {', '.join(names)}.")
+        numbers = {"rate": (int, float), "threshold": (int, float), "seed": (int,)}
+        for name, value in described.items():
+            if isinstance(value, bool) or not isinstance(value, numbers.get(name, (str,))):
+                kind = "a number" if name in numbers else "text"
+                raise DataError(f"{path} is not {WHAT}: its {name} must be {kind}.")
         mask = cls(**{**described, **arrays})
         if mask.keep.dtype != np.bool_ or mask.keep.ndim != 1 or mask.keep.shape != mask.source_index.shape:
             raise DataError(f"{path} is not {WHAT}: keep must be bool, one value an image.")

@@ -2,6 +2,9 @@
 
 import io
 import json
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,12 +17,15 @@ from numpy.typing import NDArray
 from noisybench.errors import DataError
 from noisybench.files import replacing
 
-# What NumPy, zipfile and json raise for a damaged or foreign file, for pickled objects and for an array
-# that claims to be larger than the memory.
+# What NumPy, zipfile and json raise for a damaged or foreign file, for pickled objects, for a header that is
+# no Python literal, and for an array that claims to be larger than the memory.
 UNREADABLE = (
-    *(OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, TypeError, OverflowError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
 )
+
+# The five arrays of a labels file of 25 million images; a compressed file of a megabyte can claim as much.
+MAX_BYTES = 10**9
 
 
 def encode(metadata: Mapping[str, Any], **arrays: NDArray[Any]) -> bytes:
@@ -52,15 +58,25 @@ def read(path: Path, what: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     """
     try:
         with path.open("rb") as file:  # np.load would leave a damaged file open
+            check_size(path, zipfile.ZipFile(file))
+            file.seek(0)
             content = np.load(file, allow_pickle=False)
-            if not isinstance(content, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array")
             arrays = {name: content[name] for name in content.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a member is not an array")
         metadata = json.loads(str(arrays.pop("metadata")))
     except FileNotFoundError:
         raise DataError(f"There is no file {path}.") from None
-    except UNREADABLE as error:
-        raise DataError(f"{path} is not {what} ({type(error).__name__}: {error}).") from None
+    except UNREADABLE:
+        # The messages of NumPy advise to unpickle.
+        raise DataError(f"{path} is not {what}: it is not an undamaged .npz file of plain arrays.") from None
     if not isinstance(metadata, dict):
         raise DataError(f"{path} is not {what} (its metadata is not a JSON object).")
     return metadata, arrays
+
+
+def check_size(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise DataError if the members of `archive` unpack to more than MAX_BYTES."""
+    size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_BYTES:
+        raise DataError(f"{path} unpacks to {size:,} bytes; at most {MAX_BYTES:,} are read.")
