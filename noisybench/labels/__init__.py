@@ -6,6 +6,7 @@ open_set            images of another data set in the place of training images
 instance_dependent  noise that depends on the pixels
 drawing             drawing labels from a transition matrix, and measuring what was drawn
 label_file          labels from a file, without a noise model
+readers             reading label files in the formats of others
 manifest            noisybench's own file of noisy labels
 masks               the file of samples to keep that `noisybench prune` writes
 """

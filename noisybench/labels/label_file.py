@@ -63,10 +63,15 @@ def _check_order(dataset: Dataset, clean: Labels) -> None:
     """Raise DataError unless the known clean labels are the data set's own."""
     known = clean >= 0
     agree = float((clean == dataset.train_labels)[known].mean()) if known.any() else 1.0
+    if agree < 1 and np.array_equal(np.sort(clean), np.sort(dataset.train_labels)):
+        raise DataError(
+            f"Only {agree:.1%} of the clean labels in the file fit those of {dataset.name}, but each"
+            " class occurs as often: the file is in another order, such as that of CIFAR's binary version."
+        )
     if agree < 1:
         raise DataError(
             f"Only {agree:.1%} of the clean labels in the file are those of {dataset.name}: the file is of"
-            " another data set, or in another order."
+            " another data set, or has other true labels."
         )
 
 

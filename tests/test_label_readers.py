@@ -1,0 +1,197 @@
+"""Files of labels that others publish are read in their place, and nothing in them is executed."""
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from noisybench import datasets
+from noisybench.datasets import Dataset
+from noisybench.errors import DataError
+from noisybench.labels.label_file import LabelFile
+from noisybench.labels.readers import read_labels, read_order, split_key
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return datasets.load("digits")
+
+
+@pytest.fixture
+def clean(digits: Dataset) -> np.ndarray:
+    """The true labels in the order of the source."""
+    return digits.train_labels[np.argsort(digits.train_index)]
+
+
+@pytest.fixture
+def worse(clean: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(len(clean)) % 4 == 0, (clean + 1) % 10, clean)
+
+
+def fits(file: LabelFile, digits: Dataset, expected: np.ndarray) -> None:
+    assert np.array_equal(file.fit(digits).given[np.argsort(digits.train_index)], expected)
+
+
+@pytest.mark.parametrize("made_by", [np.array, list, torch.tensor])
+def test_a_mapping_of_torch_gives_the_labels_of_a_key(
+    tmp_path: Path, digits: Dataset, clean: np.ndarray, worse: np.ndarray, made_by: Any
+) -> None:
+    path = tmp_path / "human.pt"
+    content = {"clean_label": clean, "aggre_label": clean, "worse_label": worse}
+    torch.save({name: made_by(labels.tolist()) for name, labels in content.items()}, path)
+    file = read_labels(path, "worse_label", digits)
+    fits(file, digits, worse)
+    assert file.name == "worse_label" and file.fit(digits).rate == pytest.approx((clean != worse).mean())
+    for key in ("", "worst"):
+        with pytest.raises(DataError, match="clean_label, aggre_label, worse_label"):
+            read_labels(path, key, digits)
+
+
+def test_coarse_labels_have_clean_coarse_labels(tmp_path: Path, digits: Dataset, clean: np.ndarray) -> None:
+    zeros = [0] * len(clean)
+    content = {
+        "clean_label": clean,
+        "clean_coarse_label": zeros,
+        "noisy_label": clean,
+        "noisy_coarse_label": zeros,
+    }
+    torch.save(content, tmp_path / "human.pt")
+    read = read_labels(tmp_path / "human.pt", "noisy_coarse_label", digits)
+    assert read.clean is not None and not read.clean.any()
+
+
+def test_a_bare_list_has_the_name_of_the_file(tmp_path: Path, digits: Dataset, worse: np.ndarray) -> None:
+    torch.save(torch.tensor(worse), tmp_path / "a.pt")
+    np.save(tmp_path / "a.npy", worse)
+    (tmp_path / "a.json").write_text(json.dumps(worse.tolist()))
+    for path in sorted(tmp_path.iterdir()):
+        file = read_labels(path, "", digits)
+        fits(file, digits, worse)
+        assert file.name == "a" and file.clean is None
+        with pytest.raises(DataError, match="no keys"):
+            read_labels(path, "noisy", digits)
+
+
+def test_a_pickled_mapping_in_npy_is_read_in_the_order_of_another_file(
+    tmp_path: Path, digits: Dataset, clean: np.ndarray, worse: np.ndarray
+) -> None:
+    order = np.random.default_rng(0).permutation(len(clean))
+    np.save(tmp_path / "order.npy", order)
+    content = {"noise_label": worse[order], "clean_label": clean[order]}
+    np.save(tmp_path / "ordered.npy", np.array(content, dtype=object))
+    file = read_labels(tmp_path / "ordered.npy", "noise_label", digits)
+    with pytest.raises(DataError, match="another order"):
+        file.fit(digits)
+    fits(replace(file, index=read_order(tmp_path / "order.npy")), digits, worse)
+
+
+@pytest.mark.parametrize("order", [[0, 0], [1, 2], [[0, 1]], [0.0, 1.0], []])
+def test_an_order_names_each_row_once(tmp_path: Path, order: list[Any]) -> None:
+    np.save(tmp_path / "order.npy", np.array(order))
+    with pytest.raises(DataError, match="is not an order"):
+        read_order(tmp_path / "order.npy")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet"])
+def test_a_table_is_read_by_index_path_or_in_order(
+    tmp_path: Path, digits: Dataset, clean: np.ndarray, worse: np.ndarray, ending: str
+) -> None:
+    def write(table: pd.DataFrame) -> Path:
+        path = tmp_path / f"labels{ending}"
+        if ending == ".parquet":
+            table.to_parquet(path)
+        else:
+            table.to_csv(path, sep="\t" if ending == ".tsv" else ",", index=False)
+        return path
+
+    names = np.array(digits.classes)
+    table = pd.DataFrame({"given": names[worse], "clean": names[clean]})
+    fits(read_labels(write(table), "", digits), digits, worse)
+    shuffled = table.assign(index=np.arange(len(clean))).sample(frac=1, random_state=0)
+    fits(read_labels(write(shuffled), "", digits), digits, worse)
+    paths = np.array([f"train/{i}.png" for i in digits.train_index], dtype=np.bytes_)
+    own = replace(digits, train_paths=paths)
+    by_path = table.assign(path=[f"train/{i}.png" for i in range(len(clean))]).sample(frac=1, random_state=1)
+    fits(read_labels(write(by_path), "given", own), own, worse)
+    with pytest.raises(DataError, match="no training image"):
+        read_labels(write(by_path.assign(path="else.png")), "given", own)
+
+
+def test_labels_of_other_classes_or_another_number_are_answered_in_words(
+    tmp_path: Path, digits: Dataset, worse: np.ndarray
+) -> None:
+    path = tmp_path / "labels.json"
+    for wrong, message in (
+        (worse[:-100].tolist(), "one for each of the"),
+        ((worse + 1).tolist(), "has the labels 0 to 9"),
+        (["cat"] * len(worse), "no class of digits"),
+        ([[1, 2]], "one integer for each image"),
+        ([0.5] * len(worse), "one integer for each image"),
+        (7, "one integer for each image"),
+        ({"noisy": None}, "one integer for each image"),
+    ):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(DataError, match=message):
+            read_labels(path, "", digits).fit(digits)
+
+
+class Exploit:
+    """Unpickling this would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_nothing_in_a_pickle_is_executed(tmp_path: Path, digits: Dataset) -> None:
+    mark, bad = tmp_path / "executed", Exploit(tmp_path / "executed")
+    torch.save({"noisy": bad}, tmp_path / "zip.pt")
+    torch.save({"noisy": bad}, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(bad))
+    np.save(tmp_path / "mapping.npy", np.array({"noisy": bad}, dtype=object))
+    np.save(tmp_path / "list.npy", np.array([bad], dtype=object))
+    for path in [p for p in tmp_path.iterdir() if p.suffix in (".pt", ".npy")]:
+        with pytest.raises(DataError) as raised:
+            read_labels(path, "noisy", digits)
+        message = str(raised.value)
+        assert str(path) in message and ".parquet" in message
+        assert "weights_only" not in message and "allow_pickle" not in message
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("ending", [".pt", ".npy", ".json", ".csv", ".tsv", ".parquet", ".txt", ""])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\xff" * 50, b"PK\x03\x04", b"[" * 100_000, b"\x93NUMPY\x01\x00"]
+)
+def test_damage_is_answered_with_the_name_of_the_file(
+    tmp_path: Path, digits: Dataset, ending: str, content: bytes
+) -> None:
+    path = tmp_path / f"labels{ending}"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="labels"):
+        read_labels(path, "", digits)
+
+
+def test_an_array_that_claims_more_than_the_file_is_refused_unread(tmp_path: Path, digits: Dataset) -> None:
+    np.save(tmp_path / "labels.npy", np.arange(5))
+    small = (tmp_path / "labels.npy").read_bytes()
+    (tmp_path / "labels.npy").write_bytes(
+        small.replace(b"(5,), }         ", b"(99999999999,), "[:12] + b" }  ")
+    )
+    with pytest.raises(DataError, match="damaged"):
+        read_labels(tmp_path / "labels.npy", "", digits)
+
+
+def test_a_key_follows_the_last_colon(tmp_path: Path) -> None:
+    (tmp_path / "a:b.npy").touch()
+    assert split_key("human.pt:worse_label") == (Path("human.pt"), "worse_label")
+    assert split_key("human.pt") == (Path("human.pt"), "")
+    assert split_key(str(tmp_path / "a:b.npy")) == (tmp_path / "a:b.npy", "")
