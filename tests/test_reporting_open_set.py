@@ -53,6 +53,21 @@ def test_one_method_of_two_settings_is_two_columns() -> None:
     assert made.notes == []
 
 
+def test_a_method_under_the_protocol_of_another_is_named_so() -> None:
+    rows = [run(0.5), run(0.8, loss="mae"), run(0.6, **WANG), run(0.7, loss="wang2018", **WANG)]
+    made = table(*rows, kind="open-set")
+    assert lines(made.blocks[0])["uniform, η = 0.4"] == {
+        "cce": "50.00",
+        "cce, protocol of wang2018": "60.00",
+        "mae": "80.00",
+        "wang2018": "70.00",
+    }
+    assert [note for note in made.notes if "protocol of wang2018" in note]
+    few = table(rows[0], *rows[2:], kind="open-set")
+    (own,) = [note for note in few.notes if note.startswith("cce has settings of its own")]
+    assert "optimiser=sgd" in own
+
+
 def test_other_data_are_another_block() -> None:
     made = table(run(0.5), run(0.6, train_size=100), run(0.7, draws="exact"), kind="open-set")
     assert [block.title for block in made.blocks] == [

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import noisybench, succeed
@@ -47,6 +48,26 @@ def test_table_2_is_the_six_conv_cnn_without_augmentation() -> None:
     (schedule,) = {(c.prune_from, c.prune_every) for c in configs if c.loss.startswith("trunc-lq")}
     assert schedule == (10, 10)
     assert {c.optimiser for c in configs if c.loss.startswith("wang2018")} == {"adam"}
+
+
+@pytest.mark.parametrize("name", ["table2", "table2-small"])
+def test_cce_and_lq_are_also_trained_under_the_protocol_of_wang2018(name: str) -> None:
+    def settings(loss: str) -> set[tuple[Any, ...]]:
+        names = ("model", "epochs", "batch_size", "optimiser", "lr", "milestones", "weight_decay", "augment")
+        found = [c for c in load(name).configs if c.loss.startswith(loss)]
+        return {tuple(getattr(c, each) for each in names) for c in found}
+
+    (own,) = settings("wang2018")
+    for loss in ("cce", "lq"):
+        assert own in settings(loss) and len(settings(loss)) == 2
+
+
+def test_a_block_takes_only_a_protocol_that_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    for method in ("cce", "nothing"):
+        path.write_text(f"grid: [{{loss: lq, protocol: {method}}}]")
+        with pytest.raises(DataError, match=method):
+            load(str(path))
 
 
 def test_the_figures_are_of_adam_at_its_defaults() -> None:

@@ -6,8 +6,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from noisybench.registry import METHODS
 from noisybench.reporting import formatting
 from noisybench.reporting.formatting import Record
+from noisybench.reporting.selection import stem
 from noisybench.reporting.statistics import DATA, METHOD, SCHEDULE, SETTINGS, as_records, rank, summarise
 from noisybench.reporting.tables import NO_RUNS, TABLES, Block, Cell, Column, Row, Table
 
@@ -142,10 +144,17 @@ def _variant(record: Record, settings: Sequence[str]) -> tuple[Any, ...]:
 
 def _names(records: Sequence[Record], settings: Sequence[str]) -> dict[tuple[Any, ...], str]:
     """The names of a block's methods: the loss and, where it has several variants, what is its own."""
+    protocols = _protocols(records, settings)
     names = {}
     for record in records:
-        siblings = [other for other in records if other["loss"] == record["loss"]]
-        own = [formatting.setting(name, record) for name in formatting.differing(siblings, settings)]
+        protocol = protocols.get(id(record))
+        siblings = [
+            other
+            for other in records
+            if other["loss"] == record["loss"] and protocols.get(id(other)) == protocol
+        ]
+        own = [f"protocol of {protocol}"] if protocol else []
+        own += [formatting.setting(name, record) for name in formatting.differing(siblings, settings)]
         differing = formatting.differing(siblings, SCHEDULE)
         if "code" in differing:
             own.append(record["code"])
@@ -153,6 +162,24 @@ def _names(records: Sequence[Record], settings: Sequence[str]) -> dict[tuple[Any
             own.append(formatting.pruned(record))
         names[_variant(record, settings)] = ", ".join([record["loss"], *own])
     return names
+
+
+def _protocols(records: Sequence[Record], settings: Sequence[str]) -> dict[int, str]:
+    """By the id of a record, the method of the block that has a protocol of its own, whose `settings` the
+    record shares, where the record's loss was trained under other settings too."""
+    own = {entry.name for entry in METHODS if getattr(entry.definition, "protocol", None)}
+    of_settings = {
+        tuple(record[name] for name in settings): stem(record["loss"])
+        for record in records
+        if settings and stem(record["loss"]) in own
+    }
+    return {
+        id(record): name
+        for record in records
+        if (name := of_settings.get(tuple(record[each] for each in settings)))
+        and name != stem(record["loss"])
+        and formatting.differing([r for r in records if r["loss"] == record["loss"]], settings)
+    }
 
 
 def _common(records: Sequence[Record]) -> Record:
@@ -164,9 +191,14 @@ def _common(records: Sequence[Record]) -> Record:
 
 def _own_settings(records: Sequence[Record], common: Record) -> list[str]:
     """What methods have that neither the title of their block nor their names say, a sentence for each."""
-    sentences = []
+    protocols = _protocols(records, METHOD)
+    sentences = [
+        f"Under the protocol of {name}, a method has the settings of {name}; what is part of {name} itself,"
+        " such as its input and its penalties, it has not."
+        for name in sorted(set(protocols.values()))
+    ]
     for loss, group in groupby(records, key=itemgetter("loss")):
-        methods = list(group)
+        methods = [record for record in group if id(record) not in protocols]
         told = formatting.differing(methods, METHOD)
         own = [
             formatting.setting(name, methods[0])

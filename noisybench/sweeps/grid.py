@@ -6,6 +6,7 @@ figure: fig1             # ... or the figure that its runs are for
 set: {epochs: 30}        # what all blocks share: fields of Config, or lists of their values
 grid:                    # blocks; within a block, every combination of the lists
   - {dataset: digits, noise: uniform, rate: [0.4, 0.6], loss: [cce, lq], seed: [0, 1, 2]}
+  - {protocol: wang2018, loss: cce}  # under that method's settings, where set and block have no others
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any
 
 from noisybench.config import Config, declared_fields
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
+from noisybench.methods import method_of
+from noisybench.registry import METHODS
 from noisybench.reporting.figures import FIGURES
 from noisybench.reporting.tables import TABLES
 from noisybench.yaml_files import read_yaml
@@ -72,7 +75,7 @@ def read(path: Path, max_runs: int = MAX_RUNS) -> Experiment:
     if not isinstance(blocks, list) or not all(isinstance(part, dict) for part in [*blocks, shared]):
         raise DataError(f"{path}: grid must be a list of mappings, and set a mapping.")
     try:
-        axes = [_axes({**shared, **block}) for block in blocks]
+        axes = [_axes(_with_protocol({**shared, **block})) for block in blocks]
         check_count(sum(prod(map(len, block)) for block in axes), max_runs)
         configs = [Config.from_user(**dict(values)) for block in axes for values in product(*block)]
         figure = FIGURES.bind(str(content["figure"])).entry.name if "figure" in content else ""
@@ -95,6 +98,17 @@ def check_count(runs: int, max_runs: int) -> None:
     """Raise InvalidValue for more runs than `max_runs`; counting them first takes no time."""
     if runs > max_runs:
         raise InvalidValue(f"the grid has {runs:,} runs, and at most {max_runs:,} are allowed (--max-runs).")
+
+
+def _with_protocol(block: dict[Any, Any]) -> dict[Any, Any]:
+    """The block with the settings of the method that its key `protocol` names, where it has no others."""
+    if "protocol" not in block:
+        return block
+    name = str(block["protocol"])
+    own = method_of(METHODS.bind(name)).protocol
+    if not own:
+        raise InvalidValue(f"protocol is {name}, but that method has no protocol of its own.")
+    return {**own, **{key: value for key, value in block.items() if key != "protocol"}}
 
 
 def _axes(block: dict[Any, Any]) -> list[list[tuple[str, Any]]]:
