@@ -176,3 +176,76 @@ def test_methods_carry_their_hyper_parameters_in_their_name() -> None:
     config = Config.create(loss="co-teaching")
     assert config.loss == "co-teaching(warm_up=10)"
     assert config.identity == Config.create(loss="co-teaching(warm_up=10, forget_rate=None)").identity
+
+
+def cross_entropies(output: Any, given: Any) -> Any:
+    return -output.log_softmax(1).gather(1, given[:, None]).squeeze(1)
+
+
+def test_in_co_teaching_plus_only_samples_on_which_the_networks_disagree_count_in_the_end() -> None:
+    made = training(loss="co-teaching-plus(forget_rate=0.3, warm_up=1, agree_until=2)")
+    _, batch, output = stepped(made)
+    first, second = (cross_entropies(logits, batch.given) for logits in output)
+    made.method.before_epoch(2, made.state)
+    plain = training(loss="co-teaching(forget_rate=0.3, warm_up=1)")
+    plain.method.before_epoch(2, plain.state)
+    assert made.method.loss(output, batch, made.state) == plain.method.loss(output, batch, plain.state)
+    made.method.before_epoch(3, made.state)
+    differ = output[0].argmax(1) != output[1].argmax(1)
+    kept = int(0.7 * int(differ.sum()))
+    expected = (
+        first[differ][second[differ].argsort()[:kept]].mean()
+        + second[differ][first[differ].argsort()[:kept]].mean()
+    )
+    assert made.method.loss(output, batch, made.state).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert made.method.loss((output[0], output[0]), batch, made.state).item() == 0
+
+
+def test_jocor_learns_from_the_smallest_joint_losses() -> None:
+    made = training(loss="jocor(forget_rate=0.3, warm_up=1, agreement=0.8)")
+    made.method.before_epoch(1, made.state)
+    _, batch, output = stepped(made)
+    p, q = (logits.detach().double().softmax(1).numpy() for logits in output)
+    supervised = sum(cross_entropies(logits, batch.given).detach().numpy() for logits in output)
+    apart = (p * np.log(p / q)).sum(1) + (q * np.log(q / p)).sum(1)
+    joint = np.sort(0.2 * supervised + 0.8 * apart)
+    loss = made.method.loss(output, batch, made.state).item()
+    assert loss == pytest.approx(joint[: int(0.7 * 60)].mean(), rel=1e-5)
+
+
+def test_cores2_regularises_by_the_given_labels_and_sieves_by_the_mean_loss() -> None:
+    made = training(loss="cores2(strength=3, warm_up=1, sieve_from=20)")
+    _, batch, output = stepped(made)
+    of_each = -output.detach().double().log_softmax(1).numpy()
+    own = of_each[np.arange(60), batch.given.numpy()]
+    prior = np.bincount(made.given.numpy(), minlength=10) / len(made.given)
+    for epoch, beta, sieves in ((1, 0, False), (16, 1.5, False), (21, 2, True), (99, 3, True)):
+        made.method.before_epoch(epoch, made.state)
+        chosen = own < of_each.mean(1) if sieves else np.ones(60, dtype=bool)
+        expected = (own - beta * of_each @ prior)[chosen].mean()
+        loss = made.method.loss(output, batch, made.state).item()
+        assert loss == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_the_weights_of_mentornet_fall_in_a_line_from_a_running_percentile() -> None:
+    made = training(loss="mentornet-pd(fraction=0.5, slope=0.2, decay=0.9, warm_up=1)")
+    _, batch, output = stepped(made)
+    losses = cross_entropies(output, batch.given).detach().numpy()
+    made.method.before_epoch(1, made.state)
+    assert made.method.loss(output, batch, made.state).detach().numpy() == pytest.approx(losses)
+    assert made.state["threshold"].item() == pytest.approx(np.median(losses))
+    made.method.before_epoch(2, made.state)
+    made.state["threshold"].fill_(1.0)
+    threshold = 0.9 + 0.1 * np.median(losses)
+    expected = losses * np.clip(1 - (losses - threshold) / 0.2, 0, 1)
+    assert made.method.loss(output, batch, made.state).detach().numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_importance_reweighting_weighs_by_clean_over_noisy_posterior() -> None:
+    made = training(loss="importance-t", rate=0.4)
+    _, batch, output = stepped(made)
+    f, given = output.detach().double().softmax(1).numpy(), batch.given.numpy()
+    noisy = f @ made.state["transition"].double().numpy()
+    rows = np.arange(60)
+    expected = f[rows, given] / noisy[rows, given] * -np.log(f[rows, given])
+    assert made.method.loss(output, batch, made.state).detach().numpy() == pytest.approx(expected, rel=1e-4)

@@ -80,7 +80,7 @@ def ramp(logits: "Tensor", labels: "Tensor", *, lowest: Lowest = -1.0) -> "Tenso
 
 @METHODS.register("bootstrap-soft")
 def bootstrap_soft(logits: "Tensor", labels: "Tensor", *, given: Given = 0.95) -> "Tensor":
-    """Soft bootstrapping, cross entropy with β·label + (1 - β)·f (Reed et al. 2015, Eq. 6)."""
+    """Soft bootstrapping, cross entropy with β·label + (1 - β)·f (Reed et al. 2015)."""
     log_f = _log_softmax(logits)
     entropy = -(log_f.exp() * log_f).sum(dim=1)
     return -given * _of(log_f, labels) + (1 - given) * _for(entropy, labels)
@@ -88,7 +88,7 @@ def bootstrap_soft(logits: "Tensor", labels: "Tensor", *, given: Given = 0.95) -
 
 @METHODS.register("bootstrap-hard")
 def bootstrap_hard(logits: "Tensor", labels: "Tensor", *, given: Given = 0.8) -> "Tensor":
-    """Hard bootstrapping, cross entropy with β·label + (1 - β)·argmax f (Reed et al. 2015, Eq. 7)."""
+    """Hard bootstrapping, cross entropy with β·label + (1 - β)·argmax f (Reed et al. 2015)."""
     log_f = _log_softmax(logits)
     return -given * _of(log_f, labels) - (1 - given) * _for(log_f.amax(dim=1), labels)
 
@@ -133,7 +133,7 @@ def _reverse(logits: "Tensor", labels: "Tensor") -> "Tensor":
 
 
 def _normalised(losses: "Tensor", labels: "Tensor") -> "Tensor":
-    """The loss of the label divided by the sum over all labels (Ma et al. 2020, Eq. 1)."""
+    """The loss of the label divided by the sum over all labels (Ma et al. 2020)."""
     return _of(losses / losses.sum(dim=1, keepdim=True), labels)
 
 

@@ -14,6 +14,12 @@ from noisybench.methods import self_paced as self_paced
 from noisybench.methods import co_teaching as co_teaching
 from noisybench.methods import elr as elr
 from noisybench.losses import robust as robust
+from noisybench.methods import backward as backward
+from noisybench.methods import importance as importance
+from noisybench.methods import mentornet as mentornet
+from noisybench.methods import co_teaching_plus as co_teaching_plus
+from noisybench.methods import jocor as jocor
+from noisybench.methods import cores as cores
 
 # isort: on
 from noisybench.methods.method import (

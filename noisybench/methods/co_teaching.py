@@ -67,14 +67,17 @@ class CoTeaching(Method):
 
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         first, second = (cce(logits, batch.given) for logits in output)
-        return _mean(first, _small(second, state["keep"])) + _mean(second, _small(first, state["keep"]))
+        return mean_of(first, small_losses(second, state["keep"])) + mean_of(
+            second, small_losses(first, state["keep"])
+        )
 
 
-def _small(losses: "Tensor", part: "Tensor") -> "Tensor":
-    """Which losses (b,) are among the smallest `part` of the batch: at least one."""
+def small_losses(losses: "Tensor", part: "Tensor", n: "Tensor | None" = None) -> "Tensor":
+    """Which losses (b,) are among the smallest `part` of `n`, by default of all: at least one."""
     rank = losses.detach().argsort(stable=True).argsort(stable=True)
-    return rank < (part * len(losses)).floor().clamp(min=1)
+    return rank < (part * (len(losses) if n is None else n)).floor().clamp(min=1)
 
 
-def _mean(losses: "Tensor", chosen: "Tensor") -> "Tensor":
-    return losses.where(chosen, 0).sum() / chosen.sum()
+def mean_of(losses: "Tensor", chosen: "Tensor") -> "Tensor":
+    """The mean of the chosen losses, 0 of none."""
+    return losses.where(chosen, 0).sum() / chosen.sum().clamp(min=1)
