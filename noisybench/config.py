@@ -254,6 +254,8 @@ def _check_noise(values: Mapping[str, Any]) -> None:
     transition matrix where there is none."""
     noise, loss = NOISES.bind(values["noise"]), METHODS.bind(values["loss"])
     contract = noise_of(noise)
+    if contract.from_file and not values["labels"]:
+        raise InvalidValue(f"noise is {noise}, whose labels are in a file: train with --labels FILE.")
     if values["draws"] not in contract.draws:
         raise InvalidValue(
             f"draws is {values['draws']}, but {noise.entry.name} noise has only:"

@@ -10,6 +10,7 @@ from noisybench.datasets import Dataset
 from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue
 from noisybench.labels.drawing import Corruption, Matrix, checked_matrix
+from noisybench.labels.label_file import GivenLabels, LabelFile
 from noisybench.labels.manifest import DRAWN_BY, Manifest
 from noisybench.labels.masks import Mask
 from noisybench.labels.noise import CleanData
@@ -52,9 +53,9 @@ def as_prepared(config: Config) -> Config:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a Config names by hash only."""
+    """What a Config names by hash only.  A LabelFile is brought to the data set by `with_inputs`."""
 
-    labels: Manifest | None = None
+    labels: Manifest | GivenLabels | LabelFile | None = None
     keep: Mask | None = None
 
 
@@ -66,6 +67,12 @@ def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Input
     the options alone would draw need no file: such a run is the run without it.  Raises InputError.
     """
     given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(inputs.labels, LabelFile):
+        dataset = datasets.load(given.get("dataset", Config.dataset))
+        inputs = replace(inputs, labels=inputs.labels.fit(dataset))
+    if isinstance(inputs.labels, GivenLabels):
+        return _with_labels(given, inputs, inputs.labels)
+    assert not isinstance(inputs.labels, LabelFile)
     file = inputs.labels or inputs.keep
     said = {} if file is None else {name: getattr(file, name) for name in DRAWN_BY}
     if "noise" in said and "noise" not in given:
@@ -82,3 +89,12 @@ def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Input
     if corrupt(config, datasets.load(config.dataset)).same(inputs.labels.corruption):
         return config, replace(inputs, labels=None)
     return replace(config, labels=inputs.labels.digest), inputs
+
+
+def _with_labels(given: Mapping[str, Any], inputs: Inputs, labels: GivenLabels) -> tuple[Config, Inputs]:
+    """The Config of a run on labels that a file gives, which no option may say otherwise."""
+    config = as_prepared(Config.from_user(**{**labels.setting, **given}))
+    for name, value in labels.setting.items():
+        if getattr(config, name) != value:
+            raise InvalidValue(f"--{name} has no meaning with these --labels, which are not drawn. Omit it.")
+    return config if inputs.keep is None else replace(config, keep=inputs.keep.digest), inputs

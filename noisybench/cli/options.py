@@ -47,7 +47,7 @@ def _described(names: tuple[str, ...]) -> dict[str, tuple[OptionSpec, str]]:
             kinds.add(declared.option.kind)
     for name, owners in hyper_parameters().items():
         chosen = [(registry, entry) for registry, entry in owners if registry.kind in kinds]
-        if chosen:
+        if chosen and chosen[0][1].parameters[name].option.cli:
             declared = chosen[0][1].parameters[name]
             default = ", ".join(f"{entry.name}: {entry.defaults[name]}".rstrip(": ") for _, entry in chosen)
             described[name] = declared, f"{_help(declared)} [{default}]"

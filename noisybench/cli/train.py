@@ -58,7 +58,8 @@ def train(
     from noisybench.cli.progress import progress
     from noisybench.training.device import choose_device
 
-    warning = intolerable(transition_of(config) if inputs.labels is None else inputs.labels.transition)
+    # A matrix that a manifest has is that of its noise and rate, which the config has too.
+    warning = intolerable(transition_of(config))
     for sentence in filter(None, (warning, caution(db))):
         warn(sentence)
     store = Store.open(db)

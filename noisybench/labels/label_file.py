@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from noisybench.datasets import Dataset
 from noisybench.datasets.dataset import UNKNOWN
 from noisybench.errors import DataError
+from noisybench.labels.drawing import Corruption
+from noisybench.labels.noise import INDEPENDENT
+from noisybench.registry import NOISES
 
 Labels = NDArray[np.int64]
 
@@ -47,6 +51,10 @@ class LabelFile:
             self._check_classes(dataset, clean, UNKNOWN)
             if dataset.train_truth is None:
                 _check_order(dataset, clean)
+        elif dataset.train_truth is not None:
+            clean = dataset.train_truth
+        elif dataset.train_paths is None:  # the labels of a benchmark are true; those of a user may not be
+            clean = dataset.train_labels
         return GivenLabels(self.name, dataset.fingerprint, given, clean)
 
     @staticmethod
@@ -93,6 +101,17 @@ class GivenLabels:
         """A hash of the labels: part of the identity of a run that trains on them."""
         content = [self.given] if self.clean is None else [self.given, self.clean]
         return hashlib.sha256(b"".join(part.astype("<i8").tobytes() for part in content)).hexdigest()[:16]
+
+    @property
+    def corruption(self) -> Corruption:
+        """The labels without a transition matrix, and what is known of the true ones."""
+        return Corruption(self.given, None, true=self.clean)
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What the labels say of a run, by the fields of Config.  rate: the fraction known to be wrong."""
+        noise = NOISES.bind("file", {"key": self.name})
+        return {"noise": str(noise), "rate": self.rate or 0.0, "draws": INDEPENDENT, "labels": self.digest}
 
     @property
     def rate(self) -> float | None:
