@@ -16,7 +16,7 @@ from noisybench.registry import METHODS
 from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.published import PublishedValue, Source, find_source
 from noisybench.reporting.published_comparison import HEADINGS, STUB, compare_with_published
-from noisybench.reporting.significance import Summary, tost_p, welch_p
+from noisybench.reporting.significance import Summary, chance_to_agree, tost_p, welch_p
 from noisybench.reporting.statistics import as_records
 from noisybench.reporting.tables import NO_RUNS, TABLES, Table
 
@@ -49,6 +49,13 @@ def written(form: str, lines: Table) -> str:
     return str(FORMATS.bind(form)(lines, width=None))
 
 
+def test_the_chance_that_equal_means_agree_stands_beside_the_verdict() -> None:
+    (record,) = records(held(ours(81.5, 82.0, 82.1)))
+    mine = Summary(record["mean"], record["std"], record["n"])
+    assert record["power"] == chance_to_agree(mine, CCE, 1)
+    assert records(held(ours(81.5)))[0]["power"] is None
+
+
 def test_a_cell_has_both_numbers_their_difference_and_both_tests() -> None:
     made = held(ours(81.5, 82.0, 82.1))
     (record,) = records(made)
@@ -61,7 +68,7 @@ def test_a_cell_has_both_numbers_their_difference_and_both_tests() -> None:
     assert (record["verdict"], record["deviations"], record["margin"]) == ("agrees", "", 1)
     assert made.blocks[0].title == "cifar10: resnet34(width=64), 120 epochs, all images"
     (line,) = made.blocks[0].texts
-    assert line == ["cce", "uniform", "0.4", "81.88 ± 0.29", "81.87 ± 0.32", "−0.01", "agrees"]
+    assert line == ["cce", "uniform", "0.4", "81.88 ± 0.29", "81.87 ± 0.32", "−0.01", "86%", "agrees"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,7 @@ def test_the_verdict(percents: tuple[float, ...], margin: float, verdict: str) -
     made = held(ours(*percents), margin=margin)
     assert [record["verdict"] for record in records(made)] == [verdict]
     if len(percents) == 1:
-        assert made.blocks[0].texts[0][-2] == "+0.00" and records(made)[0]["welch_p"] is None
+        assert made.blocks[0].texts[0][-3] == "+0.00" and records(made)[0]["welch_p"] is None
 
 
 def test_the_tests_and_the_margin_are_stated() -> None:
@@ -92,7 +99,7 @@ def test_the_tests_and_the_margin_are_stated() -> None:
 
 def test_runs_that_failed_have_no_difference() -> None:
     made = held(ours(0, status="failed"))
-    assert made.blocks[0].texts[0][-3:] == ["failed", "–", "–"]
+    assert made.blocks[0].texts[0][-4:] == ["failed", "–", "–", "–"]
     assert records(made)[0]["difference"] is None
 
 
@@ -259,7 +266,7 @@ def test_csv_and_json_are_one_record_a_cell() -> None:
     assert [record["verdict"] for record in found] == [record["verdict"] for record in records(made)]
     head = written("csv", made).splitlines()[0].split(",")
     first = "dataset loss noise rate mean std n published_mean published_std published_n origin difference"
-    assert head[:17] == [*first.split(), "welch_p", "tost_p", "margin", "verdict", "deviations"]
+    assert head[:18] == [*first.split(), "welch_p", "tost_p", "power", "margin", "verdict", "deviations"]
     for form in ("json", "csv"):
         nothing = written(form, held([]))
         assert nothing == "[]" or nothing.split(",") == head

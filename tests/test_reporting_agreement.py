@@ -2,15 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from noisybench.reporting.significance import ALPHA, Summary, tost_p, verdict, welch_p
+from noisybench.reporting.significance import ALPHA, Summary, chance_to_agree, tost_p, verdict, welch_p
 
 SUMMARY = st.builds(Summary, st.floats(10, 90), st.floats(0.01, 8), st.integers(2, 30))
 MARGIN = st.floats(0.01, 20)
+RUNS = 2_000
 
 
 def by_hand(a: Summary, b: Summary) -> tuple[float, float]:
@@ -91,3 +93,30 @@ def test_without_any_spread_what_is_seen_is_certain() -> None:
 )
 def test_a_verdict_needs_a_test_that_rejects(welch: float, tost: float, said: str) -> None:
     assert verdict(welch, tost) == said
+
+
+@pytest.mark.parametrize(
+    ("ours", "published"),
+    [(Summary(0, sd, 5), Summary(0, sd, 5)) for sd in (0.3, 0.5, 0.8, 1.0)]
+    + [(Summary(0, 0.4, 3), Summary(0, 0.7, 5)), (Summary(0, 0.5, 5), Summary(0, 0.0, 5))],
+)
+def test_the_chance_to_agree_is_that_of_simulated_runs(ours: Summary, published: Summary) -> None:
+    random = np.random.default_rng(0)
+    agreed = 0
+    for _ in range(RUNS):
+        drawn = (random.normal(side.mean, side.std, side.n) for side in (ours, published))
+        seen = [Summary(float(x.mean()), float(x.std(ddof=1)), len(x)) for x in drawn]
+        error, freedom = by_hand(*seen)
+        difference = abs(seen[0].mean - seen[1].mean)
+        equivalent = (1 - difference) / error > t.isf(ALPHA, freedom)
+        agreed += equivalent and difference / error < t.isf(ALPHA / 2, freedom)
+    # Four standard errors of the simulated share.
+    assert chance_to_agree(ours, published, 1) == pytest.approx(
+        agreed / RUNS, abs=2 / math.sqrt(RUNS) + 0.002
+    )
+
+
+@given(SUMMARY, SUMMARY, MARGIN, MARGIN)
+def test_a_wider_margin_makes_agreement_likelier(a: Summary, b: Summary, one: float, two: float) -> None:
+    narrow, wide = (chance_to_agree(a, b, margin) for margin in sorted((one, two)))
+    assert 0 <= narrow <= wide + 1e-12 and wide <= 1

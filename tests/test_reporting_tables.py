@@ -230,3 +230,11 @@ def test_a_run_that_ended_early_is_said_in_a_note() -> None:
 def test_settings_are_all_fields_but_place_and_seed() -> None:
     assert {*SETTINGS, *SCHEDULE} == set(declared_fields()) - {"dataset", "loss", "noise", "rate", "seed"}
     assert {*SETTINGS, *SCHEDULE} == set(OTHER)
+
+
+def test_a_mean_over_several_precisions_is_said() -> None:
+    half = {**run(0.6, seed=1), "precision": "bf16"}
+    (note,) = table(run(0.5), half).notes
+    assert "bf16 (1 runs), fp32 (1 runs)" in note and "Means over several: cce on digits" in note
+    (note,) = table(run(0.5), {**run(0.6, loss="mae"), "precision": "bf16"}).notes
+    assert "No mean is over several" in note

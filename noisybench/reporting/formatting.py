@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config
 from noisybench.errors import UnknownName, join_limited
-from noisybench.reporting.statistics import SETTINGS, UNFINISHED
+from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, UNFINISHED, WHOLE, as_records
 from noisybench.reporting.tables import Cell
 
 if TYPE_CHECKING:
@@ -159,7 +159,22 @@ def notes(runs: "DataFrame") -> list[str]:
     again = completed["id"][completed["attempt"] > 1]
     if len(again):
         sentences.append(f"Trained more than once: {join_limited(sorted(again))}.")
-    return sentences
+    return [*sentences, *_precisions(completed)]
+
+
+def _precisions(completed: "DataFrame") -> list[str]:
+    """Where the runs did not all compute in one precision: how many in each, and which means are over
+    several."""
+    counts = completed["precision"].value_counts().sort_index()
+    if len(counts) < 2:
+        return []
+    kept = [*PLACE, *SCHEDULE, *SETTINGS]
+    several = completed.astype(WHOLE).groupby(kept, dropna=False)["precision"].nunique().reset_index()
+    mixed = as_records(several[several["precision"] > 1])
+    places = dict.fromkeys(f"{r['loss']} on {r['dataset']} with {noise_label(r)}" for r in mixed)
+    means = f" Means over several: {join_limited(places)}." if places else " No mean is over several."
+    runs = ", ".join(f"{precision} ({count} runs)" for precision, count in counts.items())
+    return [f"Computed in different precisions: {runs}.{means} --where precision={counts.index[0]} is one."]
 
 
 def idle_prunings(runs: "DataFrame") -> list[str]:

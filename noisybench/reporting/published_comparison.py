@@ -14,7 +14,7 @@ from noisybench.reporting import formatting
 from noisybench.reporting.formatting import Record
 from noisybench.reporting.published import PublishedValue, Source, find_source
 from noisybench.reporting.selection import stem
-from noisybench.reporting.significance import ALPHA, Summary, tost_p, verdict, welch_p
+from noisybench.reporting.significance import ALPHA, Summary, chance_to_agree, tost_p, verdict, welch_p
 from noisybench.reporting.statistics import DATA, PLACE, SCHEDULE, SETTINGS, as_records, rank
 from noisybench.reporting.tables import NO_RUN, Table, list_table
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MARGIN = 1.0
 
 STUB = ("loss", "noise", "η")
-HEADINGS = ("published", "ours", "difference", "verdict")
+HEADINGS = ("published", "ours", "difference", "power", "verdict")
 
 # What a run computes in unless its device rounds convolutions: see `training.device.precision`.
 PRECISION = "fp32"
@@ -68,7 +68,8 @@ def compare_with_published(table: Table, runs: "DataFrame", name: str, margin: f
         notes=[
             *(note for records in groups for note in _deviating(records)),
             *(notes if groups else []),
-            *table.notes,
+            # Nothing is marked here.
+            *(note for note in table.notes if note not in formatting.marking(table.cells, table.best_of)),
         ],
         cells=compared,
     )
@@ -97,10 +98,11 @@ def _compared(
         "published_n": pd.array([value.n for value in values], dtype="Int64"),
         "origin": [value.origin for value in values],
         "difference": cells["mean"] - means,
-        "welch_p": pd.array([welch for welch, _, _ in tested], dtype="Float64"),
-        "tost_p": pd.array([tost for _, tost, _ in tested], dtype="Float64"),
+        "welch_p": pd.array([welch for welch, _, _, _ in tested], dtype="Float64"),
+        "tost_p": pd.array([tost for _, tost, _, _ in tested], dtype="Float64"),
+        "power": pd.array([power for _, _, power, _ in tested], dtype="Float64"),
         "margin": float(margin),
-        "verdict": [words for _, _, words in tested],
+        "verdict": [words for _, _, _, words in tested],
         "deviations": [SEPARATOR.join(deviating) for deviating in deviations],
     }
     ours = ["mean", "std", "n"]
@@ -132,18 +134,19 @@ def _usual(name: str, value: Any) -> str:
 
 def _tested(
     record: Record, value: PublishedValue, deviating: bool, margin: float
-) -> tuple[float | None, float | None, str]:
-    """The p-values of Welch's test and of the test of equivalence, where they can be had, and the verdict."""
+) -> tuple[float | None, float | None, float | None, str]:
+    """The p-values of Welch's test and of the test of equivalence and the chance that equal means would
+    have agreed, where they can be had, and the verdict."""
     if deviating:
-        return None, None, NO_REPRODUCTION
+        return None, None, None, NO_REPRODUCTION
     if value.std is None or value.n is None:
-        return None, None, NO_SPREAD
+        return None, None, None, NO_SPREAD
     if record["n"] < 2:
-        return None, None, NO_RUN.text
+        return None, None, None, NO_RUN.text
     ours = Summary(record["mean"], record["std"], record["n"])
     published = Summary(value.mean, value.std, value.n)
     welch, tost = welch_p(ours, published), tost_p(ours, published, margin)
-    return welch, tost, verdict(welch, tost)
+    return welch, tost, chance_to_agree(ours, published, margin), verdict(welch, tost)
 
 
 def _title(records: Sequence[Record]) -> str:
@@ -178,6 +181,7 @@ def _line(record: Record, usual_n: int) -> list[str]:
         f"{record['published_mean']:.2f}{spread}",
         formatting.text(record, usual_n),
         NO_RUN.text if difference is None else f"{difference:+.2f}".replace("-", "−"),
+        NO_RUN.text if record["power"] is None else f"{record['power']:.0%}",
         record["verdict"],
     ]
 
@@ -204,6 +208,7 @@ def _notes(compared: "DataFrame", known: Source, margin: float) -> list[str]:
             f"Each cell by itself, at the level {ALPHA:g}. agrees: equivalent within ±{margin:g} percentage"
             " points, by two one-sided Welch tests. differs: by Welch's t-test. differs, within the margin:"
             " both. undecided: neither, so more seeds are needed. –: fewer than two runs, so no test."
+            " power: the chance that equal means would have come out as agrees, with these n and spreads."
         )
     spread = compared["published_n"].dropna()
     if len(spread):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 ALPHA = 0.05
 POWER = 0.8
 MOST_PAIRS = 10_000
+QUANTILES = 100
 
 # Differences that agree to this many decimals are one difference: what is left is rounding error.
 SAME = 9
@@ -117,6 +118,33 @@ def tost_p(ours: Summary, published: Summary, margin: float) -> float:
     above_lower = _p(ours._replace(mean=ours.mean + margin), published, "greater")
     below_upper = _p(ours._replace(mean=ours.mean - margin), published, "less")
     return max(above_lower, below_upper)
+
+
+def chance_to_agree(ours: Summary, published: Summary, margin: float) -> float:
+    """The chance that runs of equal true means come out as "agrees" (see `verdict`).
+
+    The standard deviations are taken for the true ones of normal accuracies; margin: in their unit, above
+    0.  Given the two sample variances, which have χ² distributions, the difference of the means is normal
+    and independent of them: its chance is averaged over equally likely pairs of variances.
+    """
+    if ours.std == published.std == 0:
+        return 1.0
+    import numpy as np
+    from scipy.stats import chi2, norm, t
+
+    levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    freedoms = (ours.n - 1, published.n - 1)
+    a, b = (
+        side.std**2 / side.n * chi2.ppf(levels, freedom) / freedom
+        for side, freedom in zip((ours, published), freedoms, strict=True)
+    )
+    a, b = a[:, None], b[None, :]
+    error = np.sqrt(a + b)
+    freedom = (a + b) ** 2 / (a**2 / freedoms[0] + b**2 / freedoms[1])
+    # Equivalent by both one-sided tests, and not different by Welch's.
+    largest = np.minimum(margin - t.isf(ALPHA, freedom) * error, t.isf(ALPHA / 2, freedom) * error)
+    true_error = sqrt(ours.std**2 / ours.n + published.std**2 / published.n)
+    return float(np.mean(np.maximum(0.0, 2 * norm.cdf(largest / true_error) - 1)))
 
 
 def _p(a: Summary, b: Summary, alternative: str) -> float:
