@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import succeed
 
 from noisybench import datasets
 from noisybench.datasets import Dataset
-from noisybench.errors import DataError
+from noisybench.errors import DataError, InvalidValue
 from noisybench.labels.label_file import LabelFile
+from noisybench.labels.manifest import Manifest
 from noisybench.labels.readers import read_labels, read_order, split_key
+from noisybench.labels.writers import encode
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +198,25 @@ def test_a_key_follows_the_last_colon(tmp_path: Path) -> None:
     assert split_key("human.pt:worse_label") == (Path("human.pt"), "worse_label")
     assert split_key("human.pt") == (Path("human.pt"), "")
     assert split_key(str(tmp_path / "a:b.npy")) == (tmp_path / "a:b.npy", "")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".npy", ".json", ".pt"])
+def test_what_corrupt_writes_for_others_is_read(tmp_path: Path, digits: Dataset, ending: str) -> None:
+    path = tmp_path / f"labels{ending}"
+    drawn = ("--dataset", "digits", "--rate", "0.4", "--seed", "3")
+    succeed("corrupt", "--out", path, *drawn)
+    succeed("corrupt", "--out", tmp_path / "labels.npz", *drawn)
+    given = read_labels(path, "", digits).fit(digits)
+    manifest = Manifest.read(tmp_path / "labels.npz")
+    assert np.array_equal(given.given, manifest.noisy)
+    assert given.rate == (manifest.realised_rate if ending in (".csv", ".pt") else None)
+
+
+def test_labels_without_row_numbers_are_not_written_for_a_part_of_the_source(digits: Dataset) -> None:
+    labels = digits.train_labels
+    gaps = Manifest(
+        "digits", "", digits.classes, "uniform", 0, "exact", 0, None, labels, labels, digits.train_index + 1
+    )
+    assert encode(gaps, ".csv").startswith(b"index,given,clean\n1,")
+    with pytest.raises(InvalidValue, match="Write a .csv"):
+        encode(gaps, ".npy")

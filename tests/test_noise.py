@@ -183,3 +183,11 @@ def test_any_text_is_a_map_or_is_refused(text: str) -> None:
     except InputError:
         return
     assert read_map(canonical) == canonical
+
+
+@pytest.mark.parametrize("content", ["{cat: dog, cat: cat}", "cat: dog\ncat: dog", "[" * 10_000])
+def test_a_yaml_map_with_a_class_twice_or_deep_nesting_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "map.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"map\.yaml"):
+        read_map(str(path))

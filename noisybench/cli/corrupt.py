@@ -23,7 +23,10 @@ FREQUENT_FLIPS = 10
 
 @config_options("dataset", "noise", "rate", "draws", "seed")
 def corrupt(
-    path: Annotated[Path, typer.Option("--out", help="File to write, such as labels.npz; - for stdout.")],
+    path: Annotated[
+        Path,
+        typer.Option("--out", help="File to write: labels.npz, or .csv, .npy, .json, .pt; - for stdout."),
+    ],
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     **values: Any,
@@ -32,11 +35,13 @@ def corrupt(
 
     The file holds clean and noisy labels of the whole training set and how they were drawn, of open-set
     noise also where each open-set image came from, and needs no pickle to read. `noisybench train
-    --labels` trains on exactly these labels.
+    --labels` trains on exactly these labels. Files with the endings .csv, .npy, .json and .pt hold the
+    labels in the order of the source, as other programs read them.
     """
     from noisybench import datasets
     from noisybench.inputs import as_prepared
     from noisybench.inputs import corrupt as draw
+    from noisybench.labels import writers
     from noisybench.labels.drawing import intolerable
     from noisybench.labels.manifest import DRAWN_BY, Manifest
 
@@ -57,7 +62,9 @@ def corrupt(
         index=dataset.train_index,
         open_set=drawn.open_set,
     )
-    write(path, manifest.encode(), overwrite, quiet=True)
+    ending = path.suffix.lower()
+    content = writers.encode(manifest, ending) if ending in writers.FORMATS else manifest.encode()
+    write(path, content, overwrite, quiet=True)
     if as_json:
         print_json(summary(manifest, path))
     elif path not in STDOUT:

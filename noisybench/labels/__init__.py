@@ -8,6 +8,7 @@ from_file           the noise of labels that a file gives
 drawing             drawing labels from a transition matrix, and measuring what was drawn
 label_file          labels from a file, without a noise model
 readers             reading label files in the formats of others
+writers             writing them in the formats of others
 manifest            noisybench's own file of noisy labels
 masks               the file of samples to keep that `noisybench prune` writes
 """

@@ -74,17 +74,18 @@ def _yaml_pairs(path: str) -> list[tuple[str, str]]:
     import yaml
 
     try:
-        # BaseLoader makes no objects and leaves every scalar as text, also a class called "no" or "3".
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        # Nodes are text, also a class called "no" or "3"; `read_map` refuses a key that stands twice.
+        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except (OSError, ValueError) as error:
         raise DataError(
             f"map is '{path}': neither pairs such as 'cat>dog dog>cat' nor a file that can be read ({error})."
         ) from None
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is not YAML: {error}") from None
-    if not isinstance(content, dict) or not all(isinstance(s, str) for p in content.items() for s in p):
+    except (yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    nodes = root.value if isinstance(root, yaml.MappingNode) else []
+    if not nodes or not all(isinstance(node, yaml.ScalarNode) for pair in nodes for node in pair):
         raise DataError(f"{path} must map class names to class names, such as {{cat: dog, dog: cat}}.")
-    return [(_plain(source), _plain(target)) for source, target in content.items()]
+    return [(_plain(source.value), _plain(target.value)) for source, target in nodes]
 
 
 def _plain(name: str) -> str:
