@@ -1,4 +1,4 @@
-"""`noisybench check`: whether a loss, a method or a model keeps its contract."""
+"""`noisybench check`: whether a loss, a method, a noise or a model keeps its contract."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     loss = "loss"
     model = "model"
+    noise = "noise"
 
 
 def check(
@@ -22,14 +23,14 @@ def check(
         str,
         typer.Argument(
             metavar="NAME",
-            help="A loss, method or model: path/to/file.py:name, or one that is known, such as lq(q=0.5).",
+            help="A loss, method, noise or model: path/to/file.py:name, or a known one, as lq(q=0.5).",
             show_default=False,
         ),
     ],
     kind: Annotated[Kind, typer.Option(help="What NAME is.")] = Kind.loss,
     as_json: AsJson = False,
 ) -> None:
-    """Check a loss, method or model of your own before you train with it.
+    """Check a loss, method, noise or model of your own before you train with it.
 
     The file is executed. Exits with 1 if a check fails.
     """
@@ -39,16 +40,19 @@ def check(
     if kind is Kind.loss:
         config = Config.from_user(**{**short, "loss": name})
     else:
-        config = Config.from_user(**{**short, "model": name})
+        config = Config.from_user(**{**short, kind.value: name})
 
     from dataclasses import asdict
 
     from rich.table import Table
     from rich.text import Text
 
-    from noisybench.training.contract import check_method, check_model
+    from noisybench.training.contract import check_method, check_model, check_noise
 
-    checks = list(check_method(config) if kind is Kind.loss else check_model(config.bound("model")))
+    if kind is Kind.loss:
+        checks = list(check_method(config))
+    else:
+        checks = list((check_model if kind is Kind.model else check_noise)(config.bound(kind.value)))
     if as_json:
         print_json({kind.value: getattr(config, kind), "checks": [asdict(one) for one in checks]})
     else:

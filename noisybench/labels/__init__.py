@@ -5,6 +5,7 @@ noises              the noises that are a transition matrix
 open_set            images of another data set in the place of training images
 instance_dependent  noise that depends on the pixels
 from_file           the noise of labels that a file gives
+contract            the checks that every noise passes
 drawing             drawing labels from a transition matrix, and measuring what was drawn
 label_file          labels from a file, without a noise model
 readers             reading label files in the formats of others

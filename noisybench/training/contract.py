@@ -13,6 +13,8 @@ from noisybench import datasets
 from noisybench.config import Config
 from noisybench.errors import NoisybenchError
 from noisybench.inputs import corrupt
+from noisybench.labels import noise_of
+from noisybench.labels.contract import noise_checks
 from noisybench.methods import LossMethod
 from noisybench.registry import MODELS, Bound
 from noisybench.split import split
@@ -61,6 +63,12 @@ def check_model(bound: Bound[Any]) -> Iterator[Check]:
     for shape in ((8, 8, 1), (28, 28, 1), (32, 32, 3)):
         yield _guarded(f"logits of images of {datasets.by(shape)}", lambda shape=shape: _logits(bound, shape))  # type: ignore[misc]
     yield _guarded("the same seed gives the same initial weights", lambda: _initial_weights(bound))
+
+
+def check_noise(bound: Bound[Any]) -> Iterator[Check]:
+    """Check a noise on digits: see labels/contract.py."""
+    for what, check in noise_checks(noise_of(bound)):
+        yield _guarded(what, check)
 
 
 def _guarded(what: str, check: Callable[[], tuple[bool | None, str]]) -> Check:
