@@ -28,6 +28,25 @@ def test_a_figure_is_what_its_suffix_says(store: Store, tmp_path: Path, figure: 
     assert out.read_bytes().startswith(BEGINNINGS[suffix.lower()])
 
 
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [
+        ("r.html", "<!doctype html>"),
+        ("r.csv", "dataset,"),
+        ("r.json", "["),
+        ("r.tex", "% needs"),
+        ("r.txt", "Test "),
+    ],
+)
+def test_the_suffix_of_a_report_says_its_format(
+    store: Store, tmp_path: Path, name: str, beginning: str
+) -> None:
+    succeed("report", "--out", tmp_path / name)
+    assert (tmp_path / name).read_text().startswith(beginning)
+    succeed("report", "--out", tmp_path / name, "--format", "markdown", "--overwrite")
+    assert "| --- |" in (tmp_path / name).read_text()
+
+
 def test_where_chooses_the_runs_of_a_figure(store: Store, tmp_path: Path) -> None:
     for setting in FIG1[-2:]:
         add(store, **{**setting, "dataset": "digits"}, epochs=3)

@@ -176,3 +176,11 @@ def test_a_name_may_have_a_dollar_and_a_bracket(tmp_path: Path) -> None:
     runs = store.results().assign(dataset="a$_b$<c>&")
     content = draw(build_figure("fig1", runs, store.epochs()), ".svg").decode()
     assert "(a) a$_b$&lt;c&gt;&amp;, uniform, η\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.4" in content
+
+
+@pytest.mark.parametrize("name", REGISTRIES)
+def test_panels_of_one_quantity_share_their_axes(figures: dict[str, Figure], name: str) -> None:
+    with style():
+        drawn = compose(figures[name]).axes
+    limits = {(axes.get_ylabel(), axes.get_xlim(), axes.get_ylim()) for axes in drawn}
+    assert len(limits) == len({axes.get_ylabel() for axes in drawn})

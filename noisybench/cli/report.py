@@ -28,6 +28,7 @@ KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
 KINDS_OF_AUDIT = "; ".join(f"{entry.name}: {entry.help}" for entry in AUDITS)
 KINDS_OF_FIGURE = "; ".join(f"{entry.name}: {entry.help}" for entry in FIGURES)
 TABLE, FORM = "closed-set", "table"
+SUFFIXES = {".html": "html", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
 KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
 
@@ -61,7 +62,12 @@ def report(
     ] = None,
     form: Annotated[
         str | None,
-        typer.Option("--format", help=f"One of {KNOWN_FORMATS}. [default: {FORM}]", show_default=False),
+        typer.Option(
+            "--format",
+            help=f"One of {KNOWN_FORMATS}."
+            f" [default: by the suffix of --out ({', '.join(SUFFIXES)}), else {FORM}]",
+            show_default=False,
+        ),
     ] = None,
     published: Annotated[
         str | None,
@@ -143,7 +149,8 @@ def report(
         )
     else:
         document = laid_out(runs)
-    print_document(document, form or FORM, out, overwrite, runs=runs, epochs=curves)
+    by_suffix = SUFFIXES.get(out.suffix.lower(), FORM) if out else FORM
+    print_document(document, form or by_suffix, out, overwrite, runs=runs, epochs=curves)
 
 
 def write_figure(

@@ -108,6 +108,7 @@ def compose(figure: Figure) -> "Drawing":
         _draw_panel(axes, letter, panel, shades)
         if not figure.shared_legend:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, borderaxespad=0)
+    _share_axes(drawing)
     if figure.shared_legend:
         _draw_legend(drawing, 2 * columns)
     drawing.supxlabel(notes, x=0.01, ha="left", fontsize=NOTE_SIZE)
@@ -139,6 +140,16 @@ def _draw_panel(axes: "Axes", letter: str, panel: Panel, shades: list[float]) ->
     axes.set_ylabel(panel.ylabel)
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _share_axes(drawing: "Drawing") -> None:
+    """Give all panels of one quantity the same limits, so that they compare by eye."""
+    for label in {axes.get_ylabel() for axes in drawing.axes}:
+        panels = [axes for axes in drawing.axes if axes.get_ylabel() == label]
+        for name in ("xlim", "ylim"):
+            low, high = zip(*(getattr(axes, f"get_{name}")() for axes in panels), strict=True)
+            for axes in panels:
+                getattr(axes, f"set_{name}")(min(low), max(high))
 
 
 def _draw_legend(drawing: "Drawing", columns: int) -> None:
