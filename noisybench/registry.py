@@ -23,7 +23,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -228,7 +228,18 @@ class Registry(Generic[M]):
                 f"The {self.kind} '{point.name}' of the installed package {package} cannot be imported"
                 f" ({type(error).__name__}: {error}). Repair or uninstall the package."
             ) from None
-        return self.entry(point.name, definition, {}, Origin(package))
+        # What the package registered by itself, with metadata, is known by the name of the entry point.
+        own = next((entry for entry in self._entries.values() if entry.definition is definition), None)
+        if own is not None and own.origin is None:
+            del self._entries[own.name]
+            return replace(own, name=point.name, origin=Origin(package))
+        try:
+            return self.entry(point.name, definition, {}, Origin(package))
+        except TypeError as error:
+            raise DataError(
+                f"The {self.kind} '{point.name}' of the installed package {package} must register itself"
+                f" with what must be known of it ({error})."
+            ) from None
 
     def add_finder(self, find_more: Callable[[], Mapping[str, Entry[M]]]) -> None:
         """Know the entries that `find_more` returns, too: it is called at each use, as they may change."""
@@ -403,7 +414,7 @@ def _arguments(text: str, inside: str) -> dict[str, Any]:
 
 METHODS = Registry("loss", "noisybench.methods", NoMetadata, "noisybench.methods")
 NOISES = Registry("noise", "noisybench.labels", NoMetadata, "noisybench.noises")
-DATASETS = Registry("data set", "noisybench.datasets", DatasetInfo)
+DATASETS = Registry("data set", "noisybench.datasets", DatasetInfo, "noisybench.datasets")
 MODELS = Registry("model", "noisybench.models", ModelInfo, "noisybench.models")
 REGISTRIES: dict[str, Registry[Any]] = {r.kind: r for r in (METHODS, NOISES, DATASETS, MODELS)}
 

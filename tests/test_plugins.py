@@ -149,3 +149,30 @@ def test_a_package_that_cannot_be_imported_is_told_only_where_it_is_named(
     assert [entry.name for entry in fresh] == []
     with pytest.raises(DataError, match="no_such_package_of_ours"):
         fresh.bind("absent")
+
+
+def test_an_installed_package_adds_a_data_set(tmp_path: Path) -> None:
+    (tmp_path / "shapes_package.py").write_text(
+        "from noisybench.registry import DATASETS\n"
+        "@DATASETS.register('shapes', classes=('disc', 'square'), flips={}, shape=(8, 8, 1),\n"
+        "    counts=(10, 4), fingerprint='', protocol={'model': 'mlp'})\n"
+        "def shapes(source, *, classes, shape):\n"
+        "    '''Discs and squares.'''\n"
+        "def bare(source):\n"
+        "    '''Nothing is known of it.'''\n"
+    )
+    (tmp_path / "shapes-1.0.dist-info").mkdir()
+    (tmp_path / "shapes-1.0.dist-info" / "METADATA").write_text("Name: shapes\nVersion: 1.0\n")
+    (tmp_path / "shapes-1.0.dist-info" / "entry_points.txt").write_text(
+        "[noisybench.datasets]\nshapes = shapes_package:shapes\nbare = shapes_package:bare\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from noisybench.registry import DATASETS\n"
+        "print(DATASETS['shapes'].metadata.classes, DATASETS['shapes'].origin.name)\n"
+        "try: DATASETS['bare']\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert "('disc', 'square') shapes 1.0" in said
+    assert "DataError" in said and "classes" in said
