@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import succeed
+from commands import noisybench, succeed
 
 from noisybench import datasets
 from noisybench.datasets import Dataset
@@ -220,3 +220,30 @@ def test_labels_without_row_numbers_are_not_written_for_a_part_of_the_source(dig
     assert encode(gaps, ".csv").startswith(b"index,given,clean\n1,")
     with pytest.raises(InvalidValue, match="Write a .csv"):
         encode(gaps, ".npy")
+
+
+def test_training_on_a_published_file_says_how_its_order_is_known(
+    tmp_path: Path, clean: np.ndarray, worse: np.ndarray
+) -> None:
+    order = np.random.default_rng(0).permutation(len(clean))
+    np.save(tmp_path / "order.npy", order)
+    labels = {"clean_label": clean[order], "aggre_label": clean[order], "worse_label": worse[order]}
+    torch.save(labels, tmp_path / "human.pt")
+    np.save(tmp_path / "worse.npy", worse)
+    command = (
+        "train",
+        "--epochs",
+        1,
+        "--train-size",
+        300,
+        "--db",
+        tmp_path / "runs.db",
+        "--quiet",
+        "--labels",
+    )
+    by_key = f"{tmp_path / 'human.pt'}:worse_label"
+    assert noisybench(*command, by_key).exit_code == 2
+    done = noisybench(*command, by_key, "--label-order", tmp_path / "order.npy")
+    assert done.exit_code == 0 and "order is right" in done.stderr and "file(key=worse_label)" in done.stdout
+    assert "assumed" in noisybench(*command, tmp_path / "worse.npy").stderr
+    assert noisybench("train", "--label-order", tmp_path / "order.npy").exit_code == 2

@@ -8,9 +8,11 @@ import typer
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Precision, Quiet
 from noisybench.cli.console import print_json, say, tell, warn
 from noisybench.cli.options import config_options
-from noisybench.errors import RunFailed
+from noisybench.errors import InvalidValue, RunFailed
 
 if TYPE_CHECKING:
+    from noisybench.labels.label_file import LabelFile
+    from noisybench.labels.manifest import Manifest
     from noisybench.store import Row
 
 SUMMARY = (
@@ -22,7 +24,15 @@ SUMMARY = (
 @config_options()
 def train(
     labels: Annotated[
-        Path | None, typer.Option(help="Train on the noisy labels in this file of `corrupt`.")
+        str | None,
+        typer.Option(
+            metavar="FILE[:KEY]",
+            help="Train on the labels in this file: .npz of `corrupt`, .pt, .npy, .json, or a table.",
+        ),
+    ] = None,
+    label_order: Annotated[
+        Path | None,
+        typer.Option(help="A .npy file: the row of each of the --labels in the source."),
     ] = None,
     keep: Annotated[
         Path | None, typer.Option(help="Train on the samples that this mask of `prune` keeps.")
@@ -42,7 +52,6 @@ def train(
     """
     from noisybench.inputs import Inputs, transition_of, with_inputs
     from noisybench.labels.drawing import intolerable
-    from noisybench.labels.manifest import Manifest
     from noisybench.labels.masks import Mask
     from noisybench.store import Store
     from noisybench.store.mounts import caution
@@ -50,7 +59,7 @@ def train(
     from noisybench.sweeps.sweep import forced, plan
 
     files = Inputs(
-        labels=None if labels is None else Manifest.read(labels),
+        labels=read_labels_of(labels, label_order, values["dataset"]),
         keep=None if keep is None else Mask.read(keep),
     )
     config, inputs = with_inputs(values, files)
@@ -90,6 +99,32 @@ def train(
     if not jobs:
         tell(f"Run {row['id']} is in {db} already; --force trains it again.")
     show(row)
+
+
+def read_labels_of(
+    labels: str | None, order: Path | None, dataset: str | None
+) -> "Manifest | LabelFile | None":
+    """The labels in FILE[:KEY], with the order in a file.  Raises InputError."""
+    from noisybench import datasets
+    from noisybench.config import Config
+    from noisybench.labels import readers
+    from noisybench.labels.manifest import Manifest
+
+    if labels is None:
+        if order is not None:
+            raise InvalidValue("--label-order says where --labels belong. Give --labels too, or omit it.")
+        return None
+    path, key = readers.split_key(labels)
+    if path.suffix.lower() not in readers.ENDINGS:
+        if order is not None:
+            raise InvalidValue(f"{path} has row numbers of its own, and needs no --label-order. Omit it.")
+        return Manifest.read(Path(labels))
+    prepared = datasets.load(dataset or Config.dataset)
+    file = readers.read_labels(path, key, prepared)
+    file = file if order is None else readers.ordered(file, order)
+    file.fit(prepared)
+    tell(readers.placed_by(file, prepared))
+    return file
 
 
 def summary(row: "Row") -> dict[str, Any]:

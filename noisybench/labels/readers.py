@@ -6,6 +6,7 @@ Nothing in a file is executed: of pickles, only NumPy arrays and what JSON has a
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from noisybench.labels import npz
 from noisybench.labels.label_file import LabelFile, Labels
 
 TABLES = (".csv", ".tsv", ".parquet")
+ENDINGS = (".pt", ".npy", ".json", *TABLES)
 FORMATS = "Label files that are read: .pt, .npy, .json, .csv, .tsv, .parquet"
 PATHS, INDICES = ("path", "filename", "file"), ("index", "original_index", "source_index")
 # The integers that a published file may have as labels.
@@ -235,3 +237,23 @@ def _read_table(path: Path) -> Any:
     if table.empty:
         raise DataError(f"{path} has no rows. It must have one for each image.")
     return {str(name): table[name].tolist() for name in table.columns}
+
+
+def ordered(file: LabelFile, order: Path) -> LabelFile:
+    """The labels with their rows in the source from an order file.  Raises DataError."""
+    index = read_order(order)
+    if len(index) != len(file.given):
+        raise DataError(f"{order} orders {len(index):,} labels, but the file has {len(file.given):,}.")
+    return replace(file, index=index)
+
+
+def placed_by(file: LabelFile, dataset: Dataset) -> str:
+    """How it is known which image has which label, for people."""
+    if file.clean is not None and dataset.train_truth is None:
+        return "The true labels in the file are those of the data set: its order is right."
+    if file.index is not None:
+        return "The labels are placed by the paths or row numbers of their images."
+    return (
+        f"The labels are assumed to be in the order of the source of {dataset.name}: the file has no true"
+        " labels, paths or row numbers that would show it."
+    )
