@@ -174,6 +174,8 @@ class Registry(Generic[M]):
         self._find_more: Callable[[], Mapping[str, Entry[M]]] = dict
         # Entry points of packages that could not be imported, with what to say of them.
         self._broken: dict[str, InputError] | None = None
+        # What canonical texts were read as: a Config reads the same ones many times.
+        self._read: dict[str, Bound[M]] = {}
 
     def register(self, name: str, **metadata: Any) -> Callable[[F], F]:
         """Decorate a function or a class as the entry `name`.  Raises TypeError for metadata of another name,
@@ -298,6 +300,9 @@ class Registry(Generic[M]):
         and must not where it comes from a store or a file of somebody else.  Raises UnknownName,
         InvalidValue, or DataError for a file that cannot be used.
         """
+        known = None if shorthand else self._read.get(text)
+        if known is not None and self._entries.get(known.entry.name) is known.entry:
+            return known
         match = re.fullmatch(r"\s*((?:[^()]*\.py:)?[\w.-]+)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
         if match is None:
             raise InvalidValue(f"'{text}' is not a {self.kind}: write it as name or name(parameter=value).")
@@ -316,7 +321,10 @@ class Registry(Generic[M]):
             name: spec.read(f"{name} of {self.kind} {entry.name}", given.get(name, entry.defaults[name]))
             for name, spec in entry.parameters.items()
         }
-        return Bound(entry, arguments)
+        bound = Bound(entry, arguments)
+        if str(bound) == text:
+            self._read[text] = bound
+        return bound
 
 
 def _is_definition(value: Any, module: types.ModuleType) -> bool:
