@@ -3,7 +3,9 @@
 import re
 import shutil
 import subprocess
+from base64 import b64decode
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from curves import FIG1, FIG2, MADE, filled
 
 from noisybench.config import Config, declared_fields
+from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.html import render
 from noisybench.reporting.tables import TABLES, Table, list_table
 from noisybench.store import Store
@@ -99,7 +102,12 @@ def page(html: str) -> Page:
 
 def test_every_link_leads_to_one_place_in_the_page(page: Page) -> None:
     assert len(set(page.ids)) == len(page.ids)
-    links = [value for e in page.root.all() for name, value in e.attributes.items() if name.endswith("href")]
+    links = [
+        value
+        for e in page.root.all()
+        for name, value in e.attributes.items()
+        if name.endswith("href") and "download" not in e.attributes
+    ]
     assert len(links) > 50 and all(link.startswith("#") for link in links)
     assert {link[1:] for link in links} <= set(page.ids)
 
@@ -257,3 +265,15 @@ def test_a_browser_opens_the_run_that_a_link_names(html: str, page: Page, tmp_pa
     (opened,) = [e for e in seen.root.all("details") if "open" in e.attributes]
     assert target in [e.attributes.get("id") for e in opened.children]
     assert "Refused to" not in done.stderr
+
+
+def test_the_page_says_what_it_is_made_of_and_holds_its_numbers(store: Store) -> None:
+    runs = store.results()
+    table = TABLES.bind("closed-set")(runs)
+    text = render(table, runs, store.epochs())
+    completed = runs[runs["status"].eq("completed")]
+    facts = Page(text).find("facts").text
+    assert completed["ended"].max() in facts
+    assert f"{completed['precision'].iloc[0]} ({len(completed)})" in facts
+    (held,) = re.findall(r'download="closed-set.csv" href="data:text/csv;base64,([^"]*)"', text)
+    assert b64decode(unescape(held)).decode().strip() == FORMATS.bind("csv")(table)

@@ -4,6 +4,7 @@ The page itself is `page.html`, a Jinja template that escapes whatever it is giv
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from html import escape
@@ -74,7 +75,28 @@ def render(table: Table, runs: "DataFrame", epochs: "DataFrame") -> str:
         undrawn=undrawn,
         runs={record["id"]: record for record in as_records(runs)},
         told=TOLD,
+        facts=_facts(runs),
+        csv=_download("text/csv", str(table.cells.to_csv(index=False, lineterminator="\n")).encode()),
     )
+
+
+def _facts(runs: "DataFrame") -> list[tuple[str, str]]:
+    """What holds for the page as a whole: when its runs ended, in what they computed, and their cost."""
+    completed = runs[runs["status"].eq("completed")]
+    if completed.empty:
+        return []
+    precisions = completed["precision"].value_counts().sort_index()
+    return [
+        ("Completed runs", str(len(completed))),
+        ("Last run ended", str(completed["ended"].dropna().max())),
+        ("Precision", ", ".join(f"{precision} ({count})" for precision, count in precisions.items())),
+        ("Training time, all runs", f"{completed['seconds'].sum() / 3600:.2f} hours"),
+    ]
+
+
+def _download(kind: str, content: bytes) -> str:
+    """A file as an address that the page itself holds."""
+    return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
 def _grids(table: Table) -> Iterator[Grid]:
