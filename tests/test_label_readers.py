@@ -209,7 +209,7 @@ def test_what_corrupt_writes_for_others_is_read(tmp_path: Path, digits: Dataset,
     given = read_labels(path, "", digits).fit(digits)
     manifest = Manifest.read(tmp_path / "labels.npz")
     assert np.array_equal(given.given, manifest.noisy)
-    assert given.rate == (manifest.realised_rate if ending in (".csv", ".pt") else None)
+    assert given.rate == manifest.realised_rate
 
 
 def test_labels_without_row_numbers_are_not_written_for_a_part_of_the_source(digits: Dataset) -> None:
