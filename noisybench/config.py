@@ -68,13 +68,13 @@ class Config:
     model: Annotated[str, Option(f"network [{PROTOCOL}]", kind="model")]
     epochs: Annotated[int, Option(f"length of training in epochs [{PROTOCOL}]", minimum=1)]
     batch_size: Annotated[int, Option(f"images per step [{PROTOCOL}]", minimum=2)]
-    optimiser: Annotated[str, Option("optimiser", choices=("sgd", "adam"))] = "sgd"
+    optimiser: Annotated[str, Option("optimiser", choices=("sgd", "nesterov", "adam"))] = "sgd"
     lr: Annotated[float, Option(f"initial learning rate [{PROTOCOL}]", minimum=0)]
     milestones: Annotated[
         tuple[int, ...],
         Option(f"epochs after which the learning rate is divided by 10 [{PROTOCOL_SCALED}]", minimum=1),
     ]
-    momentum: Annotated[float, Option("momentum of SGD", minimum=0, below=1)] = 0.9
+    momentum: Annotated[float, Option("momentum of sgd and nesterov", minimum=0, below=1)] = 0.9
     weight_decay: Annotated[float, Option("weight decay", minimum=0)] = 1e-4
     augment: Annotated[
         str,
@@ -122,6 +122,8 @@ class Config:
                 values.setdefault(f.name, f.default)
         values |= _canonical_names(values, shorthand, files)
         values["code"] = _code_of(values) or values["code"]
+        if values["optimiser"] == "nesterov" and not values["momentum"]:
+            raise InvalidValue("momentum is 0, but must be above 0 for nesterov. Without momentum, take sgd.")
         _check_noise(values)
         _check_features(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):
@@ -234,7 +236,7 @@ def _without_idle(values: dict[str, Any], info: DatasetInfo) -> dict[str, Any]:
     }
     if info.n_validation:
         idle["validation"] = Config.validation
-    if values["optimiser"] != "sgd":
+    if values["optimiser"] == "adam":
         idle["momentum"] = Config.momentum
     if not method_of(METHODS.bind(values["loss"])).has_schedule:
         idle |= {"prune_from": None, "prune_every": None}

@@ -149,6 +149,9 @@ def test_what_has_no_effect_is_no_part_of_the_identity(without_effect: dict[str,
 
 
 def test_momentum_is_of_sgd() -> None:
+    assert Config.create(optimiser="nesterov", momentum=0.5) != Config.create(optimiser="nesterov")
+    with pytest.raises(InvalidValue, match="momentum"):
+        Config.create(optimiser="nesterov", momentum=0)
     assert Config.create(optimiser="adam", momentum=0.5) == Config.create(optimiser="adam")
     assert Config.create(momentum=0.5) != Config.create()
 

@@ -66,10 +66,11 @@ def test_losses_are_paired() -> None:
     assert torch.equal(a.train_images.images, b.train_images.images)
 
 
-def test_the_loop_is_sgd_on_the_mean_loss() -> None:
+@pytest.mark.parametrize("optimiser", ["sgd", "nesterov"])
+def test_the_loop_is_sgd_on_the_mean_loss(optimiser: str) -> None:
     """Against the update rule written out, over two epochs with a learning-rate step between."""
     values = {"loss": "lq", "epochs": 2, "milestones": 1, "lr": 0.1, "weight_decay": 0.01}
-    done = run(**values)
+    done = run(optimiser=optimiser, **values)
     config = done.config
     model = build_model(config, datasets.load("digits"), CPU)
     momentum = [torch.zeros_like(p) for p in model.parameters()]
@@ -79,8 +80,9 @@ def test_the_loop_is_sgd_on_the_mean_loss() -> None:
             gradients = torch.autograd.grad(losses.mean(), list(model.parameters()))
             with torch.no_grad():
                 for p, m, g in zip(model.parameters(), momentum, gradients, strict=True):
-                    m.mul_(0.9).add_(g + 0.01 * p)
-                    p.sub_(lr * m)
+                    decayed = g + 0.01 * p
+                    m.mul_(0.9).add_(decayed)
+                    p.sub_(lr * (decayed + 0.9 * m if optimiser == "nesterov" else m))
     assert [epoch.lr for epoch in done.epochs] == pytest.approx([0.1, 0.01])
     for trained, reference in zip(done.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(trained, reference, rtol=1e-4, atol=1e-6)

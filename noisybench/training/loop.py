@@ -318,4 +318,5 @@ def _optimiser(config: Config, model: nn.Module, device: torch.device) -> torch.
     }
     if config.optimiser == "adam":
         return torch.optim.Adam(model.parameters(), **common)
-    return torch.optim.SGD(model.parameters(), momentum=config.momentum, **common)
+    nesterov = config.optimiser == "nesterov"
+    return torch.optim.SGD(model.parameters(), momentum=config.momentum, nesterov=nesterov, **common)
