@@ -43,6 +43,15 @@ class NoMetadata:
 
 
 @dataclass(frozen=True)
+class MethodInfo:
+    """year: of the paper, None without one.  passes: how often an epoch's images go through a network, with a
+    first stage if there is one; cross entropy has 1."""
+
+    year: int | None = None
+    passes: int = 1
+
+
+@dataclass(frozen=True)
 class DatasetInfo:
     """What is known of a data set.
 
@@ -420,7 +429,7 @@ def _arguments(text: str, inside: str) -> dict[str, Any]:
     return values
 
 
-METHODS = Registry("loss", "noisybench.methods", NoMetadata, "noisybench.methods")
+METHODS = Registry("loss", "noisybench.methods", MethodInfo, "noisybench.methods")
 NOISES = Registry("noise", "noisybench.labels", NoMetadata, "noisybench.noises")
 DATASETS = Registry("data set", "noisybench.datasets", DatasetInfo, "noisybench.datasets")
 MODELS = Registry("model", "noisybench.models", ModelInfo, "noisybench.models")

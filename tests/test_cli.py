@@ -243,3 +243,12 @@ print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "[]\n", done.stderr
+
+
+def test_list_has_every_loss_with_its_year_and_hyper_parameters() -> None:
+    rows = {row["name"]: row for row in as_json("list", "losses", "--json")}
+    assert rows["lq"]["year"] == 2018 and rows["lq"]["hyper_parameters"] == {"q": 0.7}
+    assert rows["co-teaching"]["passes"] == 2 and rows["cce"]["year"] is None
+    shown = noisybench("list", "losses").stdout
+    assert all(name in shown for name in rows)
+    assert {row["name"] for row in as_json("list", "models", "--json")} >= {"resnet34", "mlp"}

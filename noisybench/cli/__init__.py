@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import noisybench
-from noisybench.cli import check, corrupt, data, evaluate, prune, report, runs, sweep, train
+from noisybench.cli import check, corrupt, data, entries, evaluate, prune, report, runs, sweep, train
 from noisybench.cli.console import complain, remember_arguments
 from noisybench.errors import NoisybenchError
 
@@ -71,6 +71,7 @@ app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(sweep.sweep)
 app.command()(check.check)
+app.command("list")(entries.list_entries)
 app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 

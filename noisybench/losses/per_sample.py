@@ -43,13 +43,13 @@ def cce(logits: "Tensor", labels: "Tensor") -> "Tensor":
     return cross_entropy(logits, labels, reduction="none", ignore_index=NO_LABEL)
 
 
-@METHODS.register("mae")
+@METHODS.register("mae", year=2017)
 def mae(logits: "Tensor", labels: "Tensor") -> "Tensor":
     """Mean absolute error, 2 - 2 f_y (Eq. 4)."""
     return 2 * unhinged(logits, labels)
 
 
-@METHODS.register("unhinged")
+@METHODS.register("unhinged", year=2015)
 def unhinged(logits: "Tensor", labels: "Tensor") -> "Tensor":
     """Unhinged loss, 1 - f_y: half of mae."""
     log_f = log_likelihood(logits, labels)
@@ -57,7 +57,7 @@ def unhinged(logits: "Tensor", labels: "Tensor") -> "Tensor":
     return box_cox(log_f, 1) if log_f.element_size() == 8 else -log_f.expm1()
 
 
-@METHODS.register("lq")
+@METHODS.register("lq", year=2018)
 def lq(logits: "Tensor", labels: "Tensor", *, q: Q = 0.7) -> "Tensor":
     """Generalised cross entropy, (1 - f_y^q) / q (Eq. 6)."""
     return box_cox(log_likelihood(logits, labels), q)

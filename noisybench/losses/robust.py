@@ -53,7 +53,7 @@ def _for(values: "Tensor", labels: "Tensor") -> "Tensor":
     return values[:, None] if labels.dim() > 1 else values
 
 
-@METHODS.register("savage")
+@METHODS.register("savage", year=2008)
 def savage(logits: "Tensor", labels: "Tensor") -> "Tensor":
     """Savage loss of softmax, (1 - f_y)² (Masnadi-Shirazi & Vasconcelos 2008).
 
@@ -62,7 +62,7 @@ def savage(logits: "Tensor", labels: "Tensor") -> "Tensor":
     return unhinged(logits, labels).square()
 
 
-@METHODS.register("ramp")
+@METHODS.register("ramp", year=2011)
 def ramp(logits: "Tensor", labels: "Tensor", *, lowest: Lowest = -1.0) -> "Tensor":
     """Ramp loss, the hinge loss of the margin z_y - max z_j with a bound (Brooks 2011).
 
@@ -78,7 +78,7 @@ def ramp(logits: "Tensor", labels: "Tensor", *, lowest: Lowest = -1.0) -> "Tenso
     return (1 - (_of(z, labels) - others)).clamp(0, 1 - lowest)
 
 
-@METHODS.register("bootstrap-soft")
+@METHODS.register("bootstrap-soft", year=2015)
 def bootstrap_soft(logits: "Tensor", labels: "Tensor", *, given: Given = 0.95) -> "Tensor":
     """Soft bootstrapping, cross entropy with β·label + (1 - β)·f (Reed et al. 2015)."""
     log_f = _log_softmax(logits)
@@ -86,21 +86,21 @@ def bootstrap_soft(logits: "Tensor", labels: "Tensor", *, given: Given = 0.95) -
     return -given * _of(log_f, labels) + (1 - given) * _for(entropy, labels)
 
 
-@METHODS.register("bootstrap-hard")
+@METHODS.register("bootstrap-hard", year=2015)
 def bootstrap_hard(logits: "Tensor", labels: "Tensor", *, given: Given = 0.8) -> "Tensor":
     """Hard bootstrapping, cross entropy with β·label + (1 - β)·argmax f (Reed et al. 2015)."""
     log_f = _log_softmax(logits)
     return -given * _of(log_f, labels) - (1 - given) * _for(log_f.amax(dim=1), labels)
 
 
-@METHODS.register("label-smoothing")
+@METHODS.register("label-smoothing", year=2016)
 def label_smoothing(logits: "Tensor", labels: "Tensor", *, smoothing: Smoothing = 0.1) -> "Tensor":
     """Label smoothing, cross entropy with (1 - ε)·label + ε / c; a control (Szegedy et al. 2016)."""
     log_f = _log_softmax(logits)
     return -(1 - smoothing) * _of(log_f, labels) - smoothing * _for(log_f.mean(dim=1), labels)
 
 
-@METHODS.register("focal")
+@METHODS.register("focal", year=2017)
 def focal(logits: "Tensor", labels: "Tensor", *, gamma: Gamma = 2.0) -> "Tensor":
     """Focal loss, -(1 - f_y)^γ log f_y; a control (Lin et al. 2017)."""
     return _of(_focal(_log_softmax(logits), gamma), labels)
@@ -121,7 +121,7 @@ def _log_others(log_f: "Tensor") -> "Tensor":
     return torch.where(highest, of_highest, of_others)
 
 
-@METHODS.register("sce")
+@METHODS.register("sce", year=2019)
 def sce(logits: "Tensor", labels: "Tensor", *, alpha: Weight = 0.1, beta: Weight = 1.0) -> "Tensor":
     """Symmetric cross entropy, α·cce + β·reverse cross entropy (Wang et al. 2019)."""
     return alpha * cce(logits, labels) + beta * _reverse(logits, labels)
@@ -137,19 +137,19 @@ def _normalised(losses: "Tensor", labels: "Tensor") -> "Tensor":
     return _of(losses / losses.sum(dim=1, keepdim=True), labels)
 
 
-@METHODS.register("nce-rce")
+@METHODS.register("nce-rce", year=2020)
 def nce_rce(logits: "Tensor", labels: "Tensor", *, alpha: Weight = 1.0, beta: Weight = 1.0) -> "Tensor":
     """Normalised cross entropy and reverse cross entropy, active and passive loss (Ma et al. 2020)."""
     return alpha * _normalised(-_log_softmax(logits), labels) + beta * _reverse(logits, labels)
 
 
-@METHODS.register("nce-mae")
+@METHODS.register("nce-mae", year=2020)
 def nce_mae(logits: "Tensor", labels: "Tensor", *, alpha: Weight = 1.0, beta: Weight = 1.0) -> "Tensor":
     """Normalised cross entropy and 1 - f_y, active and passive loss (Ma et al. 2020)."""
     return alpha * _normalised(-_log_softmax(logits), labels) + beta * unhinged(logits, labels)
 
 
-@METHODS.register("nfl-mae")
+@METHODS.register("nfl-mae", year=2020)
 def nfl_mae(
     logits: "Tensor",
     labels: "Tensor",
@@ -163,7 +163,7 @@ def nfl_mae(
     return alpha * active + beta * unhinged(logits, labels)
 
 
-@METHODS.register("taylor-ce")
+@METHODS.register("taylor-ce", year=2020)
 def taylor_ce(logits: "Tensor", labels: "Tensor", *, order: Order = 2) -> "Tensor":
     """Taylor cross entropy, Σ (1 - f_y)^k / k for k from 1 to the order (Feng et al. 2020)."""
     import torch
@@ -175,7 +175,7 @@ def taylor_ce(logits: "Tensor", labels: "Tensor", *, order: Order = 2) -> "Tenso
     return losses
 
 
-@METHODS.register("bi-tempered")
+@METHODS.register("bi-tempered", year=2019)
 def bi_tempered(logits: "Tensor", labels: "Tensor", *, t1: T1 = 0.8, t2: T2 = 1.2) -> "Tensor":
     """Bi-tempered logistic loss: a bounded logarithm of a softmax with heavy tails (Amid et al. 2019)."""
     log_p = _tempered_log_softmax(at_least_float32(logits), t2)
@@ -211,7 +211,7 @@ def _tempered_log_softmax(z: "Tensor", t: float) -> "Tensor":
     return log_p(shift)
 
 
-@METHODS.register("js")
+@METHODS.register("js", year=2021)
 def js(logits: "Tensor", labels: "Tensor", *, pi: Pi = 0.5) -> "Tensor":
     """Jensen-Shannon divergence of label and f, divided by -(1 - π) log(1 - π) (Englesson & Azizpour 2021).
 
@@ -227,32 +227,34 @@ def js(logits: "Tensor", labels: "Tensor", *, pi: Pi = 0.5) -> "Tensor":
     return own / (-rest * math.log(rest)) + unhinged(logits, labels)
 
 
-@METHODS.register("agce")
+@METHODS.register("agce", year=2021)
 def agce(logits: "Tensor", labels: "Tensor", *, shift: AgceA = 0.6, exponent: AgceQ = 0.6) -> "Tensor":
     """Asymmetric generalised cross entropy, ((a + 1)^q - (a + f_y)^q) / q (Zhou et al. 2021)."""
     import torch
 
     # (a + 1)^q (1 - (1 - (1 - f) / (a + 1))^q) / q: no difference of two near numbers.
     log_ratio = torch.log1p(-unhinged(logits, labels) / (shift + 1))
-    return -((shift + 1) ** exponent) * torch.expm1(exponent * log_ratio) / exponent
+    whole: float = (shift + 1) ** exponent / exponent
+    return -whole * torch.expm1(exponent * log_ratio)
 
 
-@METHODS.register("aul")
+@METHODS.register("aul", year=2021)
 def aul(logits: "Tensor", labels: "Tensor", *, shift: AulA = 5.5, exponent: AulP = 3.0) -> "Tensor":
     """Asymmetric unhinged loss, ((a - f_y)^p - (a - 1)^p) / p (Zhou et al. 2021)."""
     import torch
 
     log_ratio = torch.log1p(unhinged(logits, labels) / (shift - 1))
-    return (shift - 1) ** exponent * torch.expm1(exponent * log_ratio) / exponent
+    whole: float = (shift - 1) ** exponent / exponent
+    return whole * torch.expm1(exponent * log_ratio)
 
 
-@METHODS.register("ael")
+@METHODS.register("ael", year=2021)
 def ael(logits: "Tensor", labels: "Tensor", *, scale: AelA = 2.5) -> "Tensor":
     """Asymmetric exponential loss, exp(-f_y / a) (Zhou et al. 2021)."""
     return (-log_likelihood(logits, labels).exp() / scale).exp()
 
 
-@METHODS.register("backward-t")
+@METHODS.register("backward-t", year=2017)
 def backward_t(logits: "Tensor", labels: "Tensor", *, transition: "Tensor") -> "Tensor":
     """Backward correction with the true transition matrix T, (T⁻¹ losses)_y (Patrini et al. 2017).
 
@@ -265,7 +267,7 @@ def backward_t(logits: "Tensor", labels: "Tensor", *, transition: "Tensor") -> "
     losses = -_log_softmax(logits)
     try:
         inverse = torch.linalg.inv(transition.to(losses))
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         raise InvalidValue(
             "Backward correction needs a transition matrix that has an inverse, and this one has none."
             " Forward correction needs no inverse."

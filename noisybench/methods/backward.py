@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@METHODS.register("backward-that")
+@METHODS.register("backward-that", year=2017, passes=2)
 class BackwardEstimated(ForwardEstimated):
     """Backward correction with a matrix T̂ that the cce run of the seed estimates (Patrini et al. 2017)."""
 

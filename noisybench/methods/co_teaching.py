@@ -30,7 +30,7 @@ ForgetRate = Annotated[
 WarmUp = Annotated[int, Option("epochs until the method is in full effect", minimum=1)]
 
 
-@METHODS.register("co-teaching")
+@METHODS.register("co-teaching", year=2018, passes=2)
 class CoTeaching(Method):
     """Co-teaching: two networks, each trained on the small-loss samples of the other (Han et al. 2018).
 

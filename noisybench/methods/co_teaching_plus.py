@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 AgreeUntil = Annotated[int, Option("epochs of co-teaching before disagreement counts", minimum=0)]
 
 
-@METHODS.register("co-teaching-plus")
+@METHODS.register("co-teaching-plus", year=2019, passes=2)
 class CoTeachingPlus(CoTeaching):
     """Co-teaching+: small losses among the samples on which two networks disagree (Yu et al. 2019).
 
@@ -46,6 +46,7 @@ class CoTeachingPlus(CoTeaching):
         among = differ | ~state["disagreement"]
 
         def chosen(losses: "Tensor") -> "Tensor":
-            return small_losses(losses.where(among, float("inf")), state["keep"], among.sum()) & among
+            small = small_losses(losses.where(among, float("inf")), state["keep"], among.sum())
+            return small.logical_and(among)
 
         return mean_of(first, chosen(second)) + mean_of(second, chosen(first))

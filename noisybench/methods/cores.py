@@ -26,7 +26,7 @@ WarmUp = Annotated[int, Option("epochs without regularisation", minimum=0)]
 SieveFrom = Annotated[int, Option("epochs before the sieve leaves samples out", minimum=0)]
 
 
-@METHODS.register("cores2")
+@METHODS.register("cores2", year=2021)
 class Cores(Method):
     """CORES²: a sieve of samples with confidence regularisation, its first phase (Cheng et al. 2021).
 

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-METHODS.register("forward-t")(forward_t)
+METHODS.register("forward-t", year=2017)(forward_t)
 
 
-@METHODS.register("forward-that")
+@METHODS.register("forward-that", year=2017, passes=2)
 class ForwardEstimated(Method):
     """Forward correction with a matrix T̂ that the cce run of the seed estimates (Patrini et al. 2017)."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@METHODS.register("importance-t")
+@METHODS.register("importance-t", year=2016)
 class ImportanceReweighting(Method):
     """Importance reweighting with the true transition matrix: clean over noisy posterior (Liu & Tao 2016)."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Agreement = Annotated[float, Option("weight λ of the agreement of both networks", minimum=0, maximum=1)]
 
 
-@METHODS.register("jocor")
+@METHODS.register("jocor", year=2020, passes=2)
 class JoCoR(CoTeaching):
     """JoCoR: two networks that must agree, trained on the smallest joint losses (Wei et al. 2020)."""
 

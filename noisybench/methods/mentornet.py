@@ -30,7 +30,7 @@ Decay = Annotated[float, Option("how much of the running threshold stays at each
 WarmUp = Annotated[int, Option("epochs in which all samples weigh 1", minimum=0)]
 
 
-@METHODS.register("mentornet-pd")
+@METHODS.register("mentornet-pd", year=2018)
 class MentorNetPredefined(Method):
     """MentorNet's predefined curriculum: weights that fall with the loss (Jiang et al. 2018).
 

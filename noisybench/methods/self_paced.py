@@ -25,7 +25,7 @@ Growth = Annotated[float, Option("factor of the threshold after each epoch", min
 WarmUp = Annotated[int, Option("epochs until the method is in full effect", minimum=1)]
 
 
-@METHODS.register("self-paced")
+@METHODS.register("self-paced", year=2010)
 class SelfPaced(Method):
     """Self-paced learning: samples whose loss is below a growing threshold (Kumar et al. 2010).
 

@@ -56,7 +56,7 @@ Neighbours = Annotated[
 ]
 
 
-@METHODS.register("wang2018")
+@METHODS.register("wang2018", year=2018)
 class IterativeLearning(Method):
     """Iterative learning with open-set noisy labels (Wang et al. 2018): outliers pushed away, and weighted.
 
