@@ -47,7 +47,8 @@ def test_other_labels_are_another_run_and_the_order_of_the_file_is_not() -> None
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    file = human()
+    file, digits = human(), datasets.load("digits")
+    true = digits.train_labels[np.argsort(digits.train_index)]
     for given in ({"rate": 0.1}, {"noise": "uniform"}):
         with pytest.raises(InvalidValue, match="Omit it"):
             with_inputs(given, Inputs(labels=human()))
@@ -55,6 +56,8 @@ def test_what_does_not_fit_is_refused() -> None:
         with pytest.raises(DataError):
             with_inputs({}, Inputs(labels=human(**wrong)))
     with pytest.raises(DataError, match="another order"):
+        with_inputs({}, Inputs(labels=human(clean=np.roll(true, 1))))
+    with pytest.raises(DataError, match="another data set"):
         with_inputs({}, Inputs(labels=human(clean=np.roll(file.given, 1))))
     with pytest.raises(InvalidValue, match="--labels"):
         Config.create(noise="file")
