@@ -44,7 +44,7 @@ def result(store: Store, identity: str) -> tuple[Any, ...]:
         return [{k: v for k, v in row.items() if k not in CIRCUMSTANCES} for row in rows]
 
     tables = [plain(store.details(name, row["id"])) for name in ("epochs", "prunings", "transitions")]
-    network = Checkpoint.read(store.folder(row["id"]))
+    network = Checkpoint.read(store.folder(row["id"]), row)
     state = {name: value.tolist() for name, value in network.state.items()}
     assert sorted(path.name for path in store.folder(row["id"]).iterdir()) == ["best.pt"]
     return plain([row]), tables, network.epoch, state

@@ -10,6 +10,7 @@ from noisybench.batches import Step, epoch_steps
 from noisybench.config import Config, Epoch, Pruning
 from noisybench.errors import RunFailed
 from noisybench.inputs import corrupt
+from noisybench.labels.drawing import labels_sha256
 from noisybench.losses import cce, lq
 from noisybench.split import split
 from noisybench.training.checkpoints import Checkpoint
@@ -214,7 +215,8 @@ def test_a_checkpoint_gives_the_network_back(tmp_path: Any) -> None:
     given = corrupt(done.config, dataset).given
     division = split(done.config, dataset, given)
     Checkpoint.of(done.config, done.best.epoch, done.best.state, done.mean, division).write(tmp_path)
-    checkpoint = Checkpoint.read(tmp_path)
+    row = {"id": "run", "labels_sha256": labels_sha256(given), **done.config.row()}
+    checkpoint = Checkpoint.read(tmp_path, row)
     logits = checkpoint.logits(dataset.test_images, dataset, CPU)
     torch.testing.assert_close(logits, predict(done.model, done.test_images, done.best.state))
     assert accuracy(logits, torch.tensor(dataset.test_labels)) == done.result().test_accuracy

@@ -47,7 +47,7 @@ def evaluate(
     from noisybench.training.device import choose_device
     from noisybench.training.evaluation import evaluate as measure
 
-    checkpoint = Checkpoint.read(store.folder(row["id"]))
+    checkpoint = Checkpoint.read(store.folder(row["id"]), row)
     # Open-set images are among the others only.
     dataset = datasets.load(row["dataset"]) if split is Part.test else checkpoint.dataset()
     if split is Part.test:

@@ -45,7 +45,7 @@ def prune(
     from noisybench.training.device import choose_device
     from noisybench.training.loop import describe
 
-    checkpoint = Checkpoint.read(store.folder(row["id"]))
+    checkpoint = Checkpoint.read(store.folder(row["id"]), row)
     dataset = checkpoint.dataset()
     logits = checkpoint.logits(dataset.train_images, dataset, choose_device(device)).cpu()
     keep = confident(logits, checkpoint.given, k)

@@ -1,8 +1,8 @@
 """The network that a finished run leaves behind, in one file that holds no code."""
 
 import io
-import pickle
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from noisybench import datasets
 from noisybench.batches import Images
-from noisybench.config import Config
+from noisybench.config import NAMED, Config, declared_fields
 from noisybench.datasets import Dataset
 from noisybench.errors import DataError
 from noisybench.files import replacing
+from noisybench.labels.drawing import Corruption
 from noisybench.labels.open_set import OpenSetImages
 from noisybench.split import Split
 from noisybench.training.evaluation import predict
@@ -89,22 +90,54 @@ class Checkpoint:
             raise DataError(f"The network cannot be written to {folder}: {error.strerror}.") from None
 
     @classmethod
-    def read(cls, folder: Path) -> "Checkpoint":
-        """Read FILE in `folder`.  Raises DataError if it is missing or damaged."""
+    def read(cls, folder: Path, row: Mapping[str, Any]) -> "Checkpoint":
+        """Read FILE in `folder`, the network of the run that `row` of the store describes.
+
+        Raises DataError if it is missing or damaged, or the network of another run.
+        """
         path = folder / FILE
         try:
-            return cls(**torch.load(path, map_location="cpu", weights_only=True))
+            content = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             raise DataError(f"The run's network is missing: there is no file {path}.") from None
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, TypeError) as error:
-            raise DataError(f"{path} is damaged and cannot be read: {error}") from None
+        except Exception:  # damage can make torch raise anything, and its texts advise to execute the file
+            raise DataError(
+                f"{path} is damaged and cannot be read. Train the run again with --force."
+            ) from None
+        problem = _problem(content)
+        if problem:
+            raise DataError(
+                f"{path} is not the network of a run: {problem}. Train the run again with --force."
+            )
+        checkpoint = cls(**content)
+        if any(checkpoint.config[name] != row[name] for name in checkpoint.config if name in row.keys()):
+            raise DataError(f"{path} is the network of another run than {row['id']}.")
+        if row["labels_sha256"] and checkpoint._labels_sha256() != row["labels_sha256"]:
+            raise DataError(f"{path} has other noisy labels than run {row['id']} was trained on.")
+        return replace(checkpoint, config=Config.from_row(row).row())
+
+    def _labels_sha256(self) -> str:
+        return Corruption(self.given.numpy(), None, self._open_set()).sha256
+
+    def _open_set(self) -> OpenSetImages | None:
+        if self.origin is None:
+            return None
+        return OpenSetImages(self.source, self.source_fingerprint, self.origin.numpy())
 
     def dataset(self) -> Dataset:
         """The data set of the run, with its open-set images in place.  Raises DataError."""
         dataset = datasets.load(self.config["dataset"])
-        if self.origin is None:
-            return dataset
-        return OpenSetImages(self.source, self.source_fingerprint, self.origin.numpy()).replace(dataset)
+        if len(self.given) != len(dataset.train_labels):
+            raise DataError(
+                f"The run's network has {len(self.given):,} labels, but {dataset.name} has"
+                f" {len(dataset.train_labels):,} training images here."
+            )
+        if not 0 <= int(self.given.min()) <= int(self.given.max()) < dataset.n_classes:
+            raise DataError(
+                f"The run's network has labels beyond the {dataset.n_classes} classes of {dataset.name}."
+            )
+        open_set = self._open_set()
+        return dataset if open_set is None else open_set.replace(dataset)
 
     def logits(self, images: NDArray[np.uint8], dataset: Dataset, device: torch.device) -> Tensor:
         """The network's logits (n, classes) for uint8 images (n, h, w, c) of `dataset`, on the device.
@@ -112,12 +145,60 @@ class Checkpoint:
         Raises DataError if the network was made by other layers than those of today.
         """
         config = Config.from_row(self.config)
-        model = build_model(config, dataset, device)
-        try:
-            model.load_state_dict(self.state)
-        except RuntimeError:
+        # Compared without memory first: a file may claim any width.
+        with torch.device("meta"):
+            described = build_model(config, dataset, torch.device("meta")).state_dict()
+        shapes = {name: value.shape for name, value in described.items()}
+        if shapes != {name: value.shape for name, value in self.state.items()}:
             raise DataError(
                 "The run's network does not fit its description: another version of noisybench made it."
-            ) from None
+            )
+        if self.mean.shape != dataset.shape:
+            raise DataError(f"The run's network is for images of another shape than those of {dataset.name}.")
+        model = build_model(config, dataset, device)
+        model.load_state_dict(self.state)
         batches = Images(torch.from_numpy(np.array(images)), self.mean, device)
         return predict(model, batches, forward=config.method.predict)
+
+
+def _problem(content: Any) -> str:
+    """What is wrong with the content of a file of a network, or ""."""
+    known = {f.name for f in fields(Checkpoint)}
+    required = known - {"source", "source_fingerprint", "origin"}
+    if not isinstance(content, dict) or not required <= content.keys() <= known:
+        return "its parts are others"
+    state, config = content["state"], content["config"]
+    rows = {name: content[name] for name in ("train", "validation", "given")}
+    if content.get("origin") is not None:
+        rows["origin"] = content["origin"]
+    # A file of an earlier noisybench lacks the fields that were declared since.
+    if (
+        not isinstance(config, dict)
+        or not {"dataset", "seed", *NAMED} <= config.keys() <= declared_fields().keys()
+    ):
+        return "its configuration is not that of a run"
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        return "its parameters have no names"
+    texts = (content.get("source", ""), content.get("source_fingerprint", ""))
+    if not isinstance(content["epoch"], int) or not all(isinstance(text, str) for text in texts):
+        return "its epoch or its source is of another type"
+    for name, value in [*state.items(), *rows.items(), ("mean", content["mean"])]:
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            return f"{name} is not a tensor"
+        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            return f"{name} claims more numbers than it has"
+        if value.is_floating_point() and not value.isfinite().all():
+            return f"{name} has numbers that are not finite"
+    return next(_wrong_rows(rows), "")
+
+
+def _wrong_rows(rows: Mapping[str, Tensor]) -> Iterator[str]:
+    """What is wrong with the rows of images and with their labels."""
+    n = len(rows["given"]) if rows["given"].dim() == 1 else 0
+    for name, value in rows.items():
+        if value.dim() != 1 or value.dtype != torch.int64:
+            yield f"{name} must be one row of int64"
+        elif name in ("train", "validation") and ((value < 0) | (value >= n)).any():
+            yield f"{name} has rows that are not there"
+        elif name == "origin" and len(value) != n:
+            yield "origin is not as long as the labels"
