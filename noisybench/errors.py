@@ -12,7 +12,7 @@ NoisybenchError          a message for a person; the CLI prints it on stderr, wi
 └── RunFailed            a run that ended without a result, such as a loss that turned NaN; exits 1
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -29,12 +29,17 @@ class InputError(NoisybenchError):
 
 
 class UnknownName(InputError):
-    """A name that is not known, with the nearest known one."""
+    """A name that is not known, with the known one that it is another name of, or that is nearest."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None
+    ) -> None:
         known = sorted(known)
         near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
         hint = f" Did you mean '{near[0]}'?" if near else ""
+        meant = (aliases or {}).get(name.lower().replace("_", "-"))
+        if meant:
+            hint = f" It is called '{meant}' here."
         listing = f" Known: {', '.join(known)}." if known else ""
         super().__init__(f"No {kind} is called '{name}'.{hint}{listing}")
 

@@ -45,10 +45,11 @@ class NoMetadata:
 @dataclass(frozen=True)
 class MethodInfo:
     """year: of the paper, None without one.  passes: how often an epoch's images go through a network, with a
-    first stage if there is one; cross entropy has 1."""
+    first stage if there is one; cross entropy has 1.  aliases: other names, with which a message answers."""
 
     year: int | None = None
     passes: int = 1
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,15 @@ class Registry(Generic[M]):
         entries = self._all()
         if name in entries:
             return entries[name]
-        raise (self._broken or {}).get(name) or UnknownName(self.kind, name, entries)
+        raise (self._broken or {}).get(name) or UnknownName(self.kind, name, entries, self._aliases())
+
+    def _aliases(self) -> dict[str, str]:
+        """The name of the entry that each of the field's other names means."""
+        return {
+            alias: entry.name
+            for entry in self._all().values()
+            for alias in getattr(entry.metadata, "aliases", ())
+        }
 
     def _from_file(self, path: Path, attribute: str) -> Entry[M]:
         try:

@@ -252,3 +252,12 @@ def test_list_has_every_loss_with_its_year_and_hyper_parameters() -> None:
     shown = noisybench("list", "losses").stdout
     assert all(name in shown for name in rows)
     assert {row["name"] for row in as_json("list", "models", "--json")} >= {"resnet34", "mlp"}
+
+
+def test_the_store_that_the_environment_names_may_begin_with_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NOISYBENCH_DB", "~/runs.db")
+    Store.open(tmp_path / "runs.db")
+    assert as_json("runs", "list") == []

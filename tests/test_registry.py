@@ -92,6 +92,12 @@ def test_any_number_survives_the_canonical_form(share: float) -> None:
     assert THINGS.bind(str(THINGS.bind("thing", {"share": share}))).arguments["share"] == share
 
 
+def test_another_name_of_the_field_is_answered_with_ours() -> None:
+    for name, ours in {"gce": "lq", "GCE": "lq", "cross_entropy": "cce", "truncated-gce": "trunc-lq"}.items():
+        with pytest.raises(UnknownName, match=f"'{ours}'"):
+            METHODS[name]
+
+
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(UnknownName, match="No loss is called 'lp'. Did you mean 'lq'?.* Known: .*cce, "):
         METHODS.bind("lp")

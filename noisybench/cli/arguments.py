@@ -7,7 +7,10 @@ import typer
 
 DATABASE = Path("noisybench.db")
 
-Database = Annotated[Path, typer.Option("--db", envvar="NOISYBENCH_DB", help="SQLite file of runs.")]
+Database = Annotated[
+    Path,
+    typer.Option("--db", envvar="NOISYBENCH_DB", callback=Path.expanduser, help="SQLite file of runs."),
+]
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, or its beginning.", show_default=False)
 ]

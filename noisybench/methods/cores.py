@@ -5,8 +5,8 @@ Cheng et al. 2021, *Learning with instance-dependent label noise: a sample sieve
 The loss is cross entropy minus β times its mean over labels drawn as the given labels are distributed,
 which makes predictions confident. From `sieve_from` epochs on, a sample counts where the cross entropy of
 its given label is below the mean over all labels. β is 0 for `warm_up` epochs, then grows to its whole in
-30. The epochs are those of the public code; the second phase, consistency training on what is left out,
-is not done.
+30. The epochs and β were not compared with the public code; the second phase, consistency training on
+what is left out, is not done.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
