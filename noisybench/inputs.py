@@ -10,7 +10,7 @@ from noisybench.datasets import Dataset
 from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue
 from noisybench.labels.drawing import Corruption, Matrix, checked_matrix
-from noisybench.labels.label_file import GivenLabels, LabelFile
+from noisybench.labels.label_file import GivenLabels
 from noisybench.labels.manifest import DRAWN_BY, Manifest
 from noisybench.labels.masks import Mask
 from noisybench.labels.noise import CleanData
@@ -53,9 +53,9 @@ def as_prepared(config: Config) -> Config:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a Config names by hash only.  A LabelFile is brought to the data set by `with_inputs`."""
+    """What a Config names by hash only."""
 
-    labels: Manifest | GivenLabels | LabelFile | None = None
+    labels: Manifest | GivenLabels | None = None
     keep: Mask | None = None
 
 
@@ -67,12 +67,8 @@ def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Input
     the options alone would draw need no file: such a run is the run without it.  Raises InputError.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    if isinstance(inputs.labels, LabelFile):
-        dataset = datasets.load(given.get("dataset", Config.dataset))
-        inputs = replace(inputs, labels=inputs.labels.fit(dataset))
     if isinstance(inputs.labels, GivenLabels):
         return _with_labels(given, inputs, inputs.labels)
-    assert not isinstance(inputs.labels, LabelFile)
     file = inputs.labels or inputs.keep
     said = {} if file is None else {name: getattr(file, name) for name in DRAWN_BY}
     if "noise" in said and "noise" not in given:

@@ -16,11 +16,14 @@ from curves import FIG1, FIG2, MADE, filled
 
 from noisybench.config import Config, declared_fields
 from noisybench.reporting.formats import FORMATS
-from noisybench.reporting.html import render
 from noisybench.reporting.tables import TABLES, Table, list_table
 from noisybench.store import Store
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "base", "source"}
+
+
+def render(table: Table, runs: pd.DataFrame, epochs: pd.DataFrame) -> str:
+    return str(FORMATS.bind("html")(table, runs=runs, epochs=lambda: epochs))
 
 
 @dataclass

@@ -37,10 +37,7 @@ def check(
     from noisybench.config import Config
 
     short = {"dataset": "digits", "epochs": 4, "train_size": 400, "model": "mlp", "milestones": "2"}
-    if kind is Kind.loss:
-        config = Config.from_user(**{**short, "loss": name})
-    else:
-        config = Config.from_user(**{**short, kind.value: name})
+    config = Config.from_user(**{**short, kind.value: name})
 
     from dataclasses import asdict
 
@@ -49,10 +46,11 @@ def check(
 
     from noisybench.training.contract import check_method, check_model, check_noise
 
-    if kind is Kind.loss:
-        checks = list(check_method(config))
-    else:
-        checks = list((check_model if kind is Kind.model else check_noise)(config.bound(kind.value)))
+    checks = {
+        Kind.loss: lambda: list(check_method(config)),
+        Kind.model: lambda: list(check_model(config.bound("model"))),
+        Kind.noise: lambda: list(check_noise(config.bound("noise"))),
+    }[kind]()
     if as_json:
         print_json({kind.value: getattr(config, kind), "checks": [asdict(one) for one in checks]})
     else:

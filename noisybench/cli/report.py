@@ -28,7 +28,7 @@ KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
 KINDS_OF_AUDIT = "; ".join(f"{entry.name}: {entry.help}" for entry in AUDITS)
 KINDS_OF_FIGURE = "; ".join(f"{entry.name}: {entry.help}" for entry in FIGURES)
 TABLE, FORM = "closed-set", "table"
-SUFFIXES = {".html": "html", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
+SUFFIXES = {entry.metadata.suffix: entry.name for entry in FORMATS if entry.metadata.suffix}
 KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
 

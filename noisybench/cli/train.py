@@ -11,7 +11,7 @@ from noisybench.cli.options import config_options
 from noisybench.errors import InvalidValue, RunFailed
 
 if TYPE_CHECKING:
-    from noisybench.labels.label_file import LabelFile
+    from noisybench.labels.label_file import GivenLabels
     from noisybench.labels.manifest import Manifest
     from noisybench.store import Row
 
@@ -103,8 +103,9 @@ def train(
 
 def read_labels_of(
     labels: str | None, order: Path | None, dataset: str | None
-) -> "Manifest | LabelFile | None":
-    """The labels in FILE[:KEY], with the order in a file.  Raises InputError."""
+) -> "Manifest | GivenLabels | None":
+    """The labels in FILE[:KEY], brought to the data set, in the order of a file if one is given.  Raises
+    InputError."""
     from noisybench import datasets
     from noisybench.config import Config
     from noisybench.labels import readers
@@ -122,9 +123,9 @@ def read_labels_of(
     prepared = datasets.load(dataset or Config.dataset)
     file = readers.read_labels(path, key, prepared)
     file = file if order is None else readers.ordered(file, order)
-    file.fit(prepared)
+    given = file.fit(prepared)
     tell(readers.placed_by(file, prepared))
-    return file
+    return given
 
 
 def summary(row: "Row") -> dict[str, Any]:

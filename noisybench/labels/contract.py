@@ -53,12 +53,12 @@ def noise_checks(noise: Noise) -> Iterator[tuple[str, Callable[[], Finding]]]:
     def rate_in_expectation() -> Finding:
         """The labels of many seeds against the matrices that they were drawn with."""
         draws = [drawn(RATES[-1], seed) for seed in range(SEEDS)]
-        matrices = [one.transition for one in draws if one.transition is not None]
-        share = np.mean([realised_rate(data.labels, one.given) for one in draws])
+        matrices = [drawing.transition for drawing in draws if drawing.transition is not None]
+        share = np.mean([realised_rate(data.labels, drawing.given) for drawing in draws])
         if len(matrices) < SEEDS or draws[0].open_set is not None:
             return None, f"{share:.3f} of the labels differ at rate {RATES[-1]}"
         n = len(data.classes)
-        realised = np.mean([realised_transition(data.labels, one.given, n) for one in draws], axis=0)
+        realised = np.mean([realised_transition(data.labels, drawing.given, n) for drawing in draws], axis=0)
         expected = np.mean(matrices, axis=0)
         each = np.bincount(data.labels, minlength=n)[:, None] * SEEDS
         spread = 6 * np.sqrt(expected * (1 - expected) / each) + 12 / each

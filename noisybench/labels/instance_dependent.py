@@ -12,6 +12,9 @@ An image of many pixels has nearly one class to flip to.
 What is decided here: pixels are scaled to [0, 1] (public code differs: some takes 0 to 255), and rate 0 is
 clean, where the cut-off distribution has the mean 0.08.  The cut-off moves the mean of q at low and high
 rates: at η = 0.1 it is 0.129, at 0.2 it is 0.206, and from 0.3 to 0.7 less than 0.001 away from η.
+
+The last bits of x W_y differ between processors, so that an image at the edge between two classes can get
+another label there.
 """
 
 from collections.abc import Callable, Iterator
@@ -59,12 +62,11 @@ class InstanceDependent(Noise):
             members = np.flatnonzero(data.labels == y)
             if not len(members):
                 continue
-            targets = np.zeros(n_classes)
+            targets, others = np.zeros(n_classes), np.delete(np.arange(n_classes), y)
             for rows in np.split(members, range(CHUNK, len(members), CHUNK)):
                 shares = target_shares(data.images[rows], y, weights)
                 targets += q[rows] @ shares
                 # The last class takes what rounding leaves below 1.
-                others = np.flatnonzero(np.arange(n_classes) != y)
                 edges = np.cumsum(shares[:, others], axis=1)[:, :-1]
                 picked = others[(edges <= place[rows, None]).sum(axis=1)]
                 given[rows] = np.where(flips[rows], picked, y)

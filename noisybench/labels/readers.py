@@ -126,7 +126,7 @@ def _integers(path: Path, name: str, values: Any) -> Labels:
     raise DataError(f"{path}: {name} must be one integer for each image.")
 
 
-def _foreign(path: Path) -> DataError:
+def _unreadable(path: Path) -> DataError:
     return DataError(
         f"{path} is damaged, or holds objects other than arrays, numbers, texts, lists and mappings; these"
         f" are not loaded. {FORMATS}."
@@ -178,7 +178,7 @@ def _read_npy(path: Path) -> Any:
     except OSError:
         raise
     except Exception:  # a hostile pickle can raise anything
-        raise _foreign(path) from None
+        raise _unreadable(path) from None
 
 
 def _read_pt(path: Path) -> Any:
@@ -203,7 +203,7 @@ def _read_pt(path: Path) -> Any:
     except (OSError, DataError):
         raise
     except Exception:  # a hostile pickle can raise anything
-        raise _foreign(path) from None
+        raise _unreadable(path) from None
 
 
 def _array(value: Any) -> Any:

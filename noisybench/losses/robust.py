@@ -2,9 +2,9 @@
 
 They have the contract of `per_sample`: float logits (n, classes) and int64 labels (n,), or (n, k), give the
 losses in the shape of the labels, in float32 or better, finite in value and gradient.  f is the softmax of
-the logits, c the number of classes, y the label.  Defaults follow the papers as
-far as they are known to us; those of `agce` and `aul` and the log 0 of `sce` and `nce-rce` were compared with
-public code, the others were not.
+the logits, c the number of classes, y the label.
+
+Only the defaults of `agce` and `aul`, and the log 0 of `sce` and `nce-rce`, were compared with public code.
 """
 
 import math

@@ -4,16 +4,17 @@ A plain loss function is lifted to a Method (`LossMethod`): it is one registered
 (n, classes) and given labels (n,) to per-sample losses (n,).  What needs more is a class: see `Method`.
 """
 
-# Tables list methods in the order in which they are registered: that of the paper, then by year.
+# Tables list methods in the order in which they are registered: first loss functions, those of the paper
+# before others; then the methods of the paper; then other methods.
 # isort: off
 from noisybench.losses import per_sample as per_sample
+from noisybench.losses import robust as robust
 from noisybench.methods import trunc_lq as trunc_lq
 from noisybench.methods import forward as forward
 from noisybench.methods import wang2018 as wang2018
 from noisybench.methods import self_paced as self_paced
 from noisybench.methods import co_teaching as co_teaching
 from noisybench.methods import elr as elr
-from noisybench.losses import robust as robust
 from noisybench.methods import backward as backward
 from noisybench.methods import importance as importance
 from noisybench.methods import mentornet as mentornet

@@ -3,7 +3,7 @@
 Wei et al. 2020, *Combating noisy labels by agreement: a joint training method with co-regularization* (CVPR).
 
 Two networks share one loss, (1 - λ)(cross entropy of both) + λ (KL(p₁, p₂) + KL(p₂, p₁)), and learn from the
-samples of a batch for which it is smallest: a part R(t), as in co-teaching.  λ was not
+samples of a batch for which it is smallest: a part R(t), as in co-teaching.  The default of λ was not
 compared with the public code.
 """
 

@@ -60,9 +60,8 @@ Neighbours = Annotated[
 class IterativeLearning(Method):
     """Iterative learning with open-set noisy labels (Wang et al. 2018): outliers pushed away, and weighted.
 
-    State: clean (n,) bool, the samples that count as clean; weight (n,), that of each in
-    the loss of the second output layer; scores (n,) float64, the sum of 1/LOF over the rounds; rounds, their
-    number.
+    State: clean (n,) bool, the samples that count as clean; weight (n,), that of each in the loss of the
+    second output layer; scores (n,) float64, the sum of 1/LOF over the rounds; rounds, their number.
     """
 
     neighbours: Neighbours = 2000

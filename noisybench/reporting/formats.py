@@ -6,9 +6,10 @@ CSV and JSON are tidy: one record per cell or row, as the table's `cells` has it
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from noisybench.registry import NoMetadata, Registry
+from noisybench.registry import Registry
 from noisybench.reporting import html, latex, terminal
 from noisybench.reporting.statistics import as_records
 from noisybench.reporting.tables import Cell, Table
@@ -16,7 +17,15 @@ from noisybench.reporting.tables import Cell, Table
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-FORMATS = Registry("format", "noisybench.reporting.formats", NoMetadata)
+
+@dataclass(frozen=True)
+class FormatInfo:
+    """suffix: of the files that are written in this format unless another is named."""
+
+    suffix: str = ""
+
+
+FORMATS = Registry("format", "noisybench.reporting.formats", FormatInfo)
 
 
 @FORMATS.register("table")
@@ -25,7 +34,7 @@ def text(table: Table, *, width: int | None) -> str:
     return terminal.render(table, width)
 
 
-@FORMATS.register("markdown")
+@FORMATS.register("markdown", suffix=".md")
 def markdown(table: Table) -> str:
     """GitHub's Markdown, one table per block."""
     marked = f" {table.marks_best} in bold." if table.marks_best else ""
@@ -58,25 +67,25 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\|*_<\[\]])", r"\\\1", text)
 
 
-@FORMATS.register("latex")
+@FORMATS.register("latex", suffix=".tex")
 def latex_(table: Table) -> str:
     """LaTeX with booktabs, all blocks in one table as in the paper."""
     return latex.render(table)
 
 
-@FORMATS.register("html")
+@FORMATS.register("html", suffix=".html")
 def html_(table: Table, *, runs: "DataFrame", epochs: Callable[[], "DataFrame"]) -> str:
     """One page with nothing outside it: the table, its figures, and the runs behind each cell."""
-    return html.render(table, runs, epochs())
+    return html.render(table, runs, epochs(), csv(table))
 
 
-@FORMATS.register("csv")
+@FORMATS.register("csv", suffix=".csv")
 def csv(table: Table) -> str:
     """Tidy CSV, one line per cell; what is missing is empty."""
     return str(table.cells.to_csv(index=False, lineterminator="\n")).rstrip("\n")
 
 
-@FORMATS.register("json")
+@FORMATS.register("json", suffix=".json")
 def json_(table: Table) -> str:
     """Tidy JSON, one object per cell; what is missing is null."""
     return json.dumps(as_records(table.cells), indent=2, ensure_ascii=False, allow_nan=False)

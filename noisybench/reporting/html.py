@@ -52,10 +52,11 @@ class Grid:
     rows: Sequence[tuple[Sequence[str], Sequence[Place]]]
 
 
-def render(table: Table, runs: "DataFrame", epochs: "DataFrame") -> str:
+def render(table: Table, runs: "DataFrame", epochs: "DataFrame", csv: str) -> str:
     """The page.
 
-    runs: rows of `Store.results` that the table was made of; epochs: `Store.epochs`.
+    runs: rows of `Store.results` that the table was made of; epochs: `Store.epochs`; csv: the table as CSV,
+    for download.
     """
     import jinja2
 
@@ -76,7 +77,7 @@ def render(table: Table, runs: "DataFrame", epochs: "DataFrame") -> str:
         runs={record["id"]: record for record in as_records(runs)},
         told=TOLD,
         facts=_facts(runs),
-        csv=_download("text/csv", str(table.cells.to_csv(index=False, lineterminator="\n")).encode()),
+        csv=_download("text/csv", csv.encode()),
     )
 
 

@@ -17,7 +17,6 @@ from noisybench.config import Config, Provenance, first_stage
 from noisybench.errors import InvalidValue, RunCompleted, RunFailed, StoreError
 from noisybench.inputs import Inputs, corrupt
 from noisybench.labels.drawing import Corruption
-from noisybench.labels.label_file import LabelFile
 from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
 from noisybench.store.processes import began
@@ -43,10 +42,9 @@ class Data:
 def run_data(config: Config, inputs: Inputs) -> Data:
     """Load the data set, draw or take the noisy labels, and divide.  Raises InputError."""
     for name, file in (("labels", inputs.labels), ("keep", inputs.keep)):
-        if getattr(config, name) != ("" if file is None or isinstance(file, LabelFile) else file.digest):
+        if getattr(config, name) != ("" if file is None else file.digest):
             raise InvalidValue(f"{name} is '{getattr(config, name)}', but that is not the file given.")
     dataset = datasets.load(config.dataset)
-    assert not isinstance(inputs.labels, LabelFile), "with_inputs has fitted it"
     if inputs.labels is not None:
         inputs.labels.fit(dataset)
         corruption = inputs.labels.corruption
