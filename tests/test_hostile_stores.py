@@ -14,7 +14,7 @@ from test_store import CONFIG
 from noisybench.errors import StoreError
 from noisybench.store import Estimate, Store
 from noisybench.store.merge import merge
-from noisybench.store.parcel import Parcel
+from noisybench.store.run_bundle import RunBundle
 
 RUN = CONFIG.identity[:12]
 OUTSIDE = ("..", "../victim", "abcdef/../../victim", "{victim}", ".", "", "victim\n", f"{RUN}/../../victim")
@@ -103,7 +103,7 @@ def test_a_folder_that_is_a_symbolic_link_is_not_followed(
         if place.parent == tmp_path:
             merge([sender.path], store.path)
         else:
-            Parcel.of(store, RUN)
+            RunBundle.of(store, RUN)
 
 
 @pytest.mark.parametrize("name", ["best.pt", "notes"])
@@ -117,7 +117,7 @@ def test_a_file_that_is_a_symbolic_link_is_not_copied(
     with pytest.raises(StoreError, match="plain file"):
         merge([store.path], tmp_path / "mine.db")
     with pytest.raises(StoreError, match="plain file"):
-        Parcel.of(store, RUN)
+        RunBundle.of(store, RUN)
     assert not list(tmp_path.glob("mine.db-runs/*/*"))
 
 
@@ -144,7 +144,7 @@ def test_folders_that_look_like_those_of_a_merge_do_no_harm(
 
 @pytest.mark.parametrize("name", ["../victim/thesis.txt", "..", "/tmp/x", "", "a/b", ".best.pt.part", "x\n"])
 def test_files_of_a_bundle_stay_in_its_folder(tmp_path: Path, store: Store, victim: Path, name: str) -> None:
-    sent = Parcel.of(store, RUN)
+    sent = RunBundle.of(store, RUN)
     with pytest.raises(StoreError, match="file"):
         replace(sent, files={name: b"attack"}).unpack(tmp_path / "sent.db-runs" / RUN)
 
@@ -154,7 +154,7 @@ def test_files_of_a_bundle_stay_in_its_folder(tmp_path: Path, store: Store, vict
 def test_a_bundle_names_no_other_place(
     tmp_path: Path, store: Store, victim: Path, host: str, run: str
 ) -> None:
-    sent = Parcel.of(store, RUN)
+    sent = RunBundle.of(store, RUN)
     (tmp_path / "here").mkdir()
     rows = {**sent.rows, "runs": [{**sent.rows["runs"][0], "host": host, "id": run}]}
     try:
@@ -166,7 +166,7 @@ def test_a_bundle_names_no_other_place(
 
 
 def test_rows_of_a_bundle_are_those_of_its_run(tmp_path: Path, store: Store) -> None:
-    sent = Parcel.of(store, RUN)
+    sent = RunBundle.of(store, RUN)
     epoch = sent.rows["epochs"][0]
     for rows in (
         {"epochs": [{**epoch, "run": "0123456789ab"}]},

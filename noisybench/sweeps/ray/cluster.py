@@ -23,8 +23,8 @@ from noisybench.inputs import datasets_of
 from noisybench.store import Row, Store
 from noisybench.store.attempts import Contradiction
 from noisybench.store.merge import merge
-from noisybench.store.parcel import Parcel
 from noisybench.store.processes import began
+from noisybench.store.run_bundle import RunBundle
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.queue import JobQueue
 from noisybench.sweeps.ray import remote
@@ -154,11 +154,11 @@ class Cluster(JobQueue):
         task = self.train.remote(config.identity, pickle.dumps(request), files, self.mailbox)
         self.submitted[task] = Submitted(job, claim, observer)
 
-    def _stage(self, config: Config) -> Parcel | None:
+    def _stage(self, config: Config) -> RunBundle | None:
         """The first stage of a run without its network: the run needs only its estimate."""
         stage = first_stage(config)
         estimate = None if stage is None else self.store.estimate(stage.identity)
-        return None if estimate is None else Parcel.of(self.store, estimate.run, files=False)
+        return None if estimate is None else RunBundle.of(self.store, estimate.run, files=False)
 
     def _bundle(self, name: str) -> tuple[DatasetBundle, Any]:
         """A data set and Ray's reference to its files, which are put into Ray's object store once."""
@@ -215,17 +215,17 @@ class Cluster(JobQueue):
             self._unclaim(submitted, "interrupted", "another process is training it")
             self._skip(submitted.job, submitted.observer)
             return
-        if response.parcel is not None:
+        if response.bundle is not None:
             with tempfile.TemporaryDirectory(prefix="noisybench-") as folder:
-                path = response.parcel.unpack(Path(folder))
+                path = response.bundle.unpack(Path(folder))
                 merged = merge([path], self.store.path, claims=[submitted.claim])
                 self.contradictions += merged.contradictions
         if response.failure:
             self._lose(submitted, response.failure)
-        elif response.parcel is not None and not submitted.starts:
+        elif response.bundle is not None and not submitted.starts:
             # The run had completed there before, for a sweep that was killed before it came back.
             submitted.observer.start(submitted.job.config)
-            last = response.parcel.rows["epochs"][-1]
+            last = response.bundle.rows["epochs"][-1]
             submitted.observer.show(Epoch(**{name: last[name] for name in last if name != "run"}))
             submitted.observer.end()
         if not response.failure or self.tries[identity] > self.retries:

@@ -19,7 +19,7 @@ from noisybench.config import Config, Epoch, Pruning
 from noisybench.errors import NoisybenchError, RunBusy
 from noisybench.store import Store
 from noisybench.store.merge import merge
-from noisybench.store.parcel import Parcel
+from noisybench.store.run_bundle import RunBundle
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.ray.requests import RunRequest, RunResponse, run_folder, scratch
 from noisybench.sweeps.run import run
@@ -98,7 +98,7 @@ def _train(request: RunRequest, folder: Path, observer: RunObserver) -> RunRespo
                     precision=request.precision,
                     for_estimate=job.for_estimate,
                 )
-                return RunResponse(Parcel.of(store, row["id"]))
+                return RunResponse(RunBundle.of(store, row["id"]))
             except RunBusy:
                 if time.monotonic() > deadline:
                     return RunResponse(busy=True)
@@ -115,7 +115,7 @@ def _failed(store: Store, config: Config, failure: str) -> RunResponse:
     newest = store.attempts(config.identity)[:1]
     # A run that failed before it began has no row, or the row of an earlier attempt.
     rows = [row for row in newest if row["status"] == "failed"]
-    return RunResponse(Parcel.of(store, rows[0]["id"]) if rows else None, failure)
+    return RunResponse(RunBundle.of(store, rows[0]["id"]) if rows else None, failure)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from noisybench.store.parcel import Parcel
+from noisybench.store.run_bundle import RunBundle
 from noisybench.sweeps.ray.datasets import DatasetBundle
 from noisybench.sweeps.sweep import Job
 
@@ -29,7 +29,7 @@ class RunRequest:
 
     job: Job
     sweep: str
-    stage: Parcel | None
+    stage: RunBundle | None
     data: tuple[DatasetBundle, ...]
     device: str
     precision: str
@@ -38,10 +38,10 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunResponse:
-    """How a run ended.  parcel: the run's rows and files, if it has a row; failure: why it failed; busy:
+    """How a run ended.  bundle: the run's rows and files, if it has a row; failure: why it failed; busy:
     another process on that node trains it."""
 
-    parcel: Parcel | None = None
+    bundle: RunBundle | None = None
     failure: str = ""
     busy: bool = False
 

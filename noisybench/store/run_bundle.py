@@ -1,4 +1,4 @@
-"""A run on its way from one store to another, where no file can be reached by both."""
+"""A run as plain values, to be sent from one machine to a store on another one."""
 
 import re
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True)
-class Parcel:
+class RunBundle:
     """The rows of one run, by table, and the files of its folder, by name: plain values, to be sent."""
 
     rows: dict[str, list[Row]]
     files: dict[str, bytes]
 
     @classmethod
-    def of(cls, store: Store, run: str, files: bool = True) -> "Parcel":
+    def of(cls, store: Store, run: str, files: bool = True) -> "RunBundle":
         """The run with this id; a completed one with its network, unless `files` says otherwise.
 
         What an unfinished run needs to go on stays where it is.  Raises StoreError.
