@@ -127,7 +127,7 @@ def test_every_command_names_a_damaged_file_and_what_to_do(
 
 
 def test_a_locked_store_says_so(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noisybench.store.tables.PATIENCE", 0.1)
+    monkeypatch.setattr("noisybench.store.tables.BUSY_TIMEOUT", 0.1)
     path = tmp_path / "runs.db"
     shutil.copy(whole, path)
     holder = sqlite3.connect(path)

@@ -21,7 +21,7 @@ from noisybench.store.ids import run_id
 from noisybench.store.processes import is_alive, is_running
 from noisybench.store.schema import APPLICATION
 from noisybench.store.tables import Row as Row
-from noisybench.store.tables import Tables, opened
+from noisybench.store.tables import Tables, open_database
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class Store(Tables):
             raise StoreError(f"There is no store {path}. `noisybench train` or `sweep` makes one.")
         if not path.absolute().parent.is_dir():
             raise StoreError(f"{path} cannot be opened: there is no folder {path.absolute().parent}.")
-        store = cls(path, opened(path))
+        store = cls(path, open_database(path))
         store.end_dead_runs()
         return store
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result, declared_fields
 from noisybench.errors import InputError, StoreError
 from noisybench.store.ids import malformed_id
-from noisybench.store.trouble import LOCKED, PATIENCE
+from noisybench.store.sqlite_errors import BUSY_TIMEOUT, LOCKED
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -120,7 +120,7 @@ def _identities_of_version_2(conn: sqlite3.Connection) -> None:
 
 def _keep_log(conn: sqlite3.Connection) -> None:
     """Switch to the write-ahead log.  While others open a new file too, SQLite may refuse without waiting."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
             conn.execute("PRAGMA journal_mode=WAL")

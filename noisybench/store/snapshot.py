@@ -5,9 +5,9 @@ from pathlib import Path
 
 from noisybench.errors import StoreError
 from noisybench.store import Store
-from noisybench.store.health import complaint
+from noisybench.store.integrity import find_problem
 from noisybench.store.schema import APPLICATION, migrate, tables
-from noisybench.store.trouble import ERRORS
+from noisybench.store.sqlite_errors import ERRORS
 
 
 def snapshot(path: Path) -> Store:
@@ -24,7 +24,7 @@ def snapshot(path: Path) -> Store:
         if owner != APPLICATION:
             raise StoreError("It is no store of noisybench.")
         migrate(conn)
-        found = complaint(conn)
+        found = find_problem(conn)
         if found:
             raise StoreError(f"It is damaged ({found}).")
         _check_columns(conn)

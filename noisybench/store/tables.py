@@ -1,4 +1,4 @@
-"""Rows in and out of the file of a store: what fails is said in words, and no half of it is written."""
+"""Reading and writing rows of a store's file, in transactions; errors of SQLite become StoreError."""
 
 import shutil
 import sqlite3
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import StoreError
-from noisybench.store.health import complaint
 from noisybench.store.ids import checked_id, malformed_id
+from noisybench.store.integrity import find_problem
 from noisybench.store.schema import migrate
-from noisybench.store.trouble import ERRORS, PATIENCE, damaged, explained
+from noisybench.store.sqlite_errors import BUSY_TIMEOUT, ERRORS, damaged_store, store_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-# Bytes up to which a store is checked whenever it is opened, in a tenth of a second; `merge` checks any.
+# A store of up to this many bytes is checked whenever it is opened (0.1 s); `merge` checks all sizes.
 CHECKED = 8 * 2**20
 
 
@@ -38,23 +38,23 @@ class Tables:
         return Database(self.conn)
 
     @contextmanager
-    def trouble(self) -> Iterator[None]:
-        """What SQLite raises within, as a StoreError."""
+    def sqlite_errors(self) -> Iterator[None]:
+        """Raise errors of SQLite within as StoreError."""
         try:
             yield
         except ERRORS as error:
-            raise explained(self.path, error) from None
+            raise store_error(self.path, error) from None
 
     @contextmanager
     def transaction(self, durable: bool = True) -> Iterator[None]:
-        """All that is written within, or nothing; nobody else writes meanwhile.  Raises StoreError.
+        """Write all changes within or none; no other process writes meanwhile.  Raises StoreError.
 
-        durable: it is on the disk at the end.  Otherwise a power failure may undo it, as a whole, up to the
-        next transaction that is; no other failure does.
+        durable: the changes are on the disk at the end.  Otherwise a power failure, but no other failure, may
+        undo the transaction as a whole, until the next durable one.
         """
-        with self.trouble(), self.conn:
+        with self.sqlite_errors(), self.conn:
             self.conn.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            # At once, and not at the first change: what is read within still holds when it is written.
+            # IMMEDIATE locks before the first read: what is read within is still true when it is written.
             self.conn.execute("BEGIN IMMEDIATE")
             yield
 
@@ -73,7 +73,7 @@ class Tables:
 
     def query(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
         """The rows that a query finds.  Raises StoreError."""
-        with self.trouble():
+        with self.sqlite_errors():
             cursor = self.conn.execute(sql, list(values))
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
@@ -85,7 +85,7 @@ class Tables:
         try:
             return pd.read_sql_query(sql, self.conn, params=list(values))
         except (pd.errors.DatabaseError, *ERRORS) as error:
-            raise explained(self.path, error) from None
+            raise store_error(self.path, error) from None
 
     def details(self, table: str, run: str) -> list[Row]:
         """The rows of `epochs`, `prunings`, `transitions` or `evaluations` that belong to a run."""
@@ -132,18 +132,18 @@ def _refuse_link(folder: Path) -> None:
         )
 
 
-def opened(path: Path) -> sqlite3.Connection:
+def open_database(path: Path) -> sqlite3.Connection:
     """A connection to the database in this file, with the tables of today.  Raises StoreError."""
     try:
-        conn = sqlite3.connect(path, timeout=PATIENCE)
+        conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT)
         migrate(conn)
         small = path.exists() and path.stat().st_size <= CHECKED
-        found = complaint(conn) if small else malformed_id(conn, ("runs", "transitions"))
+        found = find_problem(conn) if small else malformed_id(conn, ("runs", "transitions"))
     except ERRORS as error:
-        raise explained(path, error) from None
+        raise store_error(path, error) from None
     except StoreError as error:
         raise StoreError(f"{path}: {error}") from None
     if found:
         conn.close()
-        raise damaged(path, found)
+        raise damaged_store(path, found)
     return conn

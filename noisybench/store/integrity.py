@@ -1,20 +1,20 @@
-"""Whether a file still is what was written to it, as far as SQLite can tell."""
+"""Checks that a store is intact: SQLite's own check, types of values, states and ids."""
 
 import sqlite3
 
 from noisybench.store.ids import ID_COLUMNS, malformed_id
 from noisybench.store.schema import tables
 
-# Of the types that columns are declared with, the ones that their values can have.
+# The types of SQLite that the values of a column can have, by its declared type.
 STORED_AS = {int: ("integer", "null"), float: ("real", "null"), str: ("text", "null")}
 JSON = {"transitions": ("estimated", "actual")}
 STATES = ("running", "completed", "failed", "interrupted")
 
 
-def complaint(conn: sqlite3.Connection) -> str:
-    """What is wrong with a store whose tables are those of today: "" if nothing is found.
+def find_problem(conn: sqlite3.Connection) -> str:
+    """What is wrong with a store whose tables are up to date, or "" if nothing is.
 
-    A number that became another one leaves no trace: SQLite keeps no checksums of what is in its pages.
+    A number that was replaced by another number is not found: SQLite keeps no checksums of its pages.
     """
     (found,) = conn.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":

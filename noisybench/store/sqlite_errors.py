@@ -1,34 +1,34 @@
-"""What SQLite says when a store cannot be read or written, as something that a person can act on."""
+"""Errors of SQLite as messages that say which file is affected and what to do."""
 
 import sqlite3
 from pathlib import Path
 
 from noisybench.errors import StoreError, StoreUnwritable
 
-# Seconds that a process waits for another one to finish writing.
-PATIENCE = 30
+# Seconds to wait for another process that is writing.
+BUSY_TIMEOUT = 30
 
-# What sqlite3 raises; its own message on a damaged schema may be no text.
+# The exceptions that sqlite3 raises: the message about a damaged schema may not decode as text.
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-# Of other errors, what comes of tables and texts that are no longer what was written.
+# Words in the messages of other errors that damaged tables and texts cause.
 SIGNS_OF_DAMAGE = ("malformed", "no such table", "no such column", "could not decode", "has no column")
 
 
-def explained(path: Path, error: Exception) -> StoreError:
-    """The error of SQLite, in words that name the file and what to do."""
-    # The extended codes have the plain one in their lowest byte.
+def store_error(path: Path, error: Exception) -> StoreError:
+    """The StoreError for an error of SQLite: it names the file and what to do."""
+    # The lowest byte of an extended error code is the primary code.
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    said = str(error).lower()
-    garbled = isinstance(error, UnicodeDecodeError) or any(sign in said for sign in SIGNS_OF_DAMAGE)
+    message = str(error).lower()
+    garbled = isinstance(error, UnicodeDecodeError) or any(sign in message for sign in SIGNS_OF_DAMAGE)
     if code in DAMAGED or garbled:
-        return damaged(path, str(error))
+        return damaged_store(path, str(error))
     if code in LOCKED:
         return StoreUnwritable(
-            f"{path} is locked: another process has been writing to it for {PATIENCE} s. Try again when that"
-            f" is done (`fuser {path}` names the process)."
+            f"{path} is locked: another process has been writing to it for {BUSY_TIMEOUT} s. Try again when"
+            f" it is done (`fuser {path}` names the process)."
         )
     if code == sqlite3.SQLITE_READONLY:
         return StoreUnwritable(
@@ -48,8 +48,8 @@ def explained(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{path} cannot be read or written as a store of runs: {error}.")
 
 
-def damaged(path: Path, how: str) -> StoreError:
-    """The file is no store, or no longer; nothing in it was changed."""
+def damaged_store(path: Path, how: str) -> StoreError:
+    """The StoreError for a file that is not a store, or a damaged one; nothing in it was changed."""
     return StoreError(
         f"{path} is damaged, or no store of runs ({how}). Restore it from a copy; or save what can be"
         f" read of it: `sqlite3 {path} .recover | sqlite3 recovered.db`, then give --db recovered.db."
