@@ -149,7 +149,7 @@ def sweep(
     from noisybench.cli.executors import Local, OnRay
     from noisybench.cli.report import print_table
     from noisybench.store import Store
-    from noisybench.store.mounts import caution
+    from noisybench.store.filesystem import network_warning
     from noisybench.sweeps.ray.requests import Resources
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard
@@ -180,8 +180,8 @@ def sweep(
     if dry_run:
         show_plan(configs, jobs, store, device, at_once)
         return
-    if caution(db):
-        warn(caution(db))
+    if network_warning(db):
+        warn(network_warning(db))
     if not quiet:
         there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {there} in the store already" if there else ""

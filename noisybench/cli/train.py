@@ -54,7 +54,7 @@ def train(
     from noisybench.labels.drawing import intolerable
     from noisybench.labels.masks import Mask
     from noisybench.store import Store
-    from noisybench.store.mounts import caution
+    from noisybench.store.filesystem import network_warning
     from noisybench.sweeps.run import run
     from noisybench.sweeps.sweep import forced, plan
 
@@ -69,7 +69,7 @@ def train(
 
     # A matrix that a manifest has is that of its noise and rate, which the config has too.
     warning = intolerable(transition_of(config))
-    for sentence in filter(None, (warning, caution(db))):
+    for sentence in filter(None, (warning, network_warning(db))):
         warn(sentence)
     store = Store.open(db)
     jobs = plan([config], store, force)

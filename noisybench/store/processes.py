@@ -9,7 +9,7 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def is_alive(row: Mapping[str, Any], host: str) -> bool:
-    """Whether another process is training the run of this row; only this machine's can be asked."""
+    """Whether another process of this machine, called `host`, is training the run of this row."""
     return (
         row["status"] == "running"
         and row["host"] == host
@@ -19,39 +19,29 @@ def is_alive(row: Mapping[str, Any], host: str) -> bool:
 
 
 def is_running(pid: int, since: str | None = None) -> bool:
-    """Whether there is a process of this number on this machine, and it is not dead.
+    """Whether a process of this number lives on this machine.
 
-    since: as `began` had it.  A process of that number that began later is another one: numbers come
-    again after a restart, in containers the very same.
+    since: what `began` returned for the process.  A process of that number that began at another time is
+    another process: numbers are given again after a restart, and in containers often the same ones.
     """
+    import psutil
+
     try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+        # A dead process whose parent did not ask how it ended stays as a zombie.
+        dead = psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except (psutil.NoSuchProcess, ValueError):
         return False
-    except PermissionError:
-        pass
-    state = _state(pid)
-    if not state:
-        return True
-    # A zombie is dead, and whoever started it has not asked how it ended; in a container that may be
-    # nobody, ever.
-    return state[0] not in ("Z", "X") and (not since or began(pid) in ("", since))
+    except psutil.AccessDenied:
+        dead = False
+    return not dead and (not since or began(pid) in ("", since))
 
 
 def began(pid: int) -> str:
-    """The start of the machine and the tick of its clock at which a process began, both as Linux has
-    them; "" where the system does not tell.  No change of the time of day changes them."""
+    """The machine's boot and the clock tick since then at which a process began; "" where the system does
+    not tell, as only Linux does.  Changes of the time of day do not affect them."""
     try:
-        return f"{BOOT.read_text().strip()} {_state(pid)[19]}"
+        boot, stat = BOOT.read_text().strip(), Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        # Field 22; the name of the process, which may hold spaces and brackets, ends field 2.
+        return f"{boot} {stat.rpartition(')')[2].split()[19]}"
     except (OSError, IndexError):
         return ""
-
-
-def _state(pid: int) -> list[str]:
-    """What Linux tells of a process, from its state on; else nothing."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return []
-    # It follows the name in brackets, which may have brackets in it.
-    return stat.rpartition(")")[2].split()
