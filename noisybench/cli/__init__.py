@@ -1,7 +1,6 @@
 """The command line: one file per command, each thin.  Nothing imports this package."""
 
 import io
-import signal
 import sys
 from typing import Annotated, Any
 
@@ -10,8 +9,9 @@ from typer.core import TyperGroup
 
 import noisybench
 from noisybench.cli import check, corrupt, data, entries, evaluate, prune, report, runs, sweep, train
-from noisybench.cli.console import complain, remember_arguments
+from noisybench.cli.console import complain, remember_arguments, way_to_go_on
 from noisybench.errors import NoisybenchError
+from noisybench.sweeps import signals
 
 
 class Commands(TyperGroup):
@@ -27,14 +27,26 @@ class Commands(TyperGroup):
         except NoisybenchError as error:
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            complain("Interrupted. The same command trains what is not completed yet.")
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as error:
+            raise _stopped(error) from None
         except BrokenPipeError:
             raise
         except OSError as error:
             complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.")
             raise typer.Exit(1) from None
+        except Exception:
+            # A library that is being imported turns what a signal raises into an error of its own.
+            if not signals.received:
+                raise
+            raise _stopped(signals.received[0]) from None
+
+
+def _stopped(error: KeyboardInterrupt) -> typer.Exit:
+    """Say that a signal stopped the command, and how to go on."""
+    how = f": {error}" if str(error) else ""
+    again = way_to_go_on()
+    complain(f"Interrupted{how}.{f' To go on, give the same command again: {again}' if again else ''}")
+    return typer.Exit(getattr(error, "exit_code", 130))
 
 
 app = typer.Typer(
@@ -77,9 +89,7 @@ app.add_typer(data.app, name="data")
 
 
 def main() -> None:
-    # So that a run that is told to end, or loses its terminal, says so in the store, as at Ctrl-C.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _: sys.exit(128 + received))
+    signals.stop_on_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that knows no "±" shows "?" and goes on.

@@ -8,6 +8,7 @@ lines need not wait for it.
 import io
 import json
 import re
+import shlex
 import stat
 import sys
 import zipfile
@@ -56,6 +57,12 @@ _arguments: list[str] = []
 def remember_arguments(arguments: Sequence[str]) -> None:
     """Keep the command line: no file that it names as an input is written to."""
     _arguments[:] = arguments
+
+
+def way_to_go_on() -> str:
+    """The command line that continues what was interrupted; empty for a command that trains nothing."""
+    trains = _arguments[:1] in (["train"], ["sweep"]) and "--dry-run" not in _arguments
+    return shlex.join(["noisybench", *_arguments]) if trains else ""
 
 
 @cache

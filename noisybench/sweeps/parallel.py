@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -27,6 +27,7 @@ from noisybench.sweeps.estimate import in_words
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.queue import BUSY, JobQueue
 from noisybench.sweeps.resources import threads_per_job
+from noisybench.sweeps.signals import blocked
 from noisybench.sweeps.sweep import Job
 from noisybench.sweeps.watchdog import StallTimeout, StallTimer
 
@@ -114,12 +115,21 @@ class Parallel(JobQueue):
         self.waiting = list(jobs)
         with tempfile.TemporaryDirectory(prefix="noisybench-") as folder:
             try:
+                self._wait_for_server()
                 while self.waiting or self.workers:
                     self._fill(Path(folder))
                     self._attend()
             finally:
                 self._stop()
         return self.failed, self.skipped
+
+    def _wait_for_server(self) -> None:
+        """Return once the fork server has imported what a run needs.  Unlike the start of a run, this may be
+        interrupted: the process that is asked for does nothing."""
+        if self.waiting:
+            first = self.context.Process(target=_do_nothing)
+            first.start()
+            first.join()
 
     def _fill(self, folder: Path) -> None:
         """Start jobs until `n_jobs` are running or none can start."""
@@ -137,10 +147,12 @@ class Parallel(JobQueue):
         receiver, sender = self.context.Pipe(duplex=False)
         arguments = (job, self.store.path, device, self.precision, self.threads, output, sender)
         process = self.context.Process(target=_work, args=arguments, daemon=True)
-        process.start()
-        sender.close()
-        observer, timer = self._start_try(job), StallTimer(self.timeout)
-        self.workers.append(Worker(job, process, receiver, observer, output, device, timer))
+        # A process that starts is one that `_stop` knows.
+        with blocked():
+            process.start()
+            sender.close()
+            observer, timer = self._start_try(job), StallTimer(self.timeout)
+            self.workers.append(Worker(job, process, receiver, observer, output, device, timer))
 
     def _attend(self) -> None:
         """Wait until a run reports something, ends, or is to be taken for hung."""
@@ -205,18 +217,26 @@ class Parallel(JobQueue):
 def _start_server() -> None:
     """Start the fork server with the module path of this process.
 
-    Otherwise it would look in the working directory first, where another copy of noisybench may lie.
+    Otherwise it would look in the working directory first, where another copy of noisybench may lie.  It
+    never stops by a signal, but ends with this process: it reports how the others end.
     """
     ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     before = {name: os.environ.pop(name, None) for name in ours}
     os.environ |= ours
+    # Its start would unblock signals.
+    resource_tracker.ensure_running()
     try:
-        forkserver.ensure_running()
+        with blocked():
+            forkserver.ensure_running()
     finally:
         for name, value in before.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+
+
+def _do_nothing() -> None:
+    """A process of `_wait_for_server`."""
 
 
 def _work(*arguments: object) -> None:

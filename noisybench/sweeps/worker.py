@@ -16,6 +16,7 @@ from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.queue import BUSY
 from noisybench.sweeps.run import run
+from noisybench.sweeps.signals import Stopped, stop_on_signals
 from noisybench.sweeps.sweep import Job, forced
 from noisybench.training.device import choose_device
 
@@ -55,14 +56,13 @@ def work(
 
     Exits with FAILED, or with BUSY if another process trains the run.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _: sys.exit(128 + received))
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    torch.set_num_threads(threads)
-    opened = Store.open(store)
     try:
+        stop_on_signals()
+        file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(file, stream)
+        torch.set_num_threads(threads)
+        opened = Store.open(store)
         run(
             job.config,
             opened,
@@ -77,5 +77,5 @@ def work(
     except NoisybenchError as error:
         print(error, file=sys.stderr)
         sys.exit(FAILED)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    except Stopped as stop:
+        sys.exit(stop.exit_code)
