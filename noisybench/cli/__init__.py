@@ -28,7 +28,8 @@ class Commands(TyperGroup):
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt as error:
-            raise _stopped(error) from None
+            # Ray raises its own KeyboardInterrupt in place of ours, which knows the signal.
+            raise _stopped(signals.received[0] if signals.received else error) from None
         except BrokenPipeError:
             raise
         except OSError as error:
