@@ -18,6 +18,7 @@ from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.plotting import FILE_TYPES, check_suffix, draw
 from noisybench.reporting.published import SOURCES
 from noisybench.reporting.published_comparison import MARGIN, compare_with_published
+from noisybench.reporting.ranks import rank_table
 from noisybench.reporting.selection import select
 from noisybench.reporting.tables import TABLES, Table
 
@@ -49,6 +50,14 @@ def report(
             "--compare",
             help="Compare the LOSSes seed by seed, in the measure of --table: difference, 95 % confidence"
             " interval, paired t-test with Holm's correction, and how many seeds would tell them apart.",
+        ),
+    ] = False,
+    ranking: Annotated[
+        bool,
+        typer.Option(
+            "--rank",
+            help="Rank the methods of --table over its settings: mean ranks, Friedman's test, and Wilcoxon's"
+            " test of each pair of methods, seed by seed, with Holm's correction.",
         ),
     ] = False,
     audit: Annotated[str | None, typer.Option("--audit", help=KINDS_OF_AUDIT, show_default=False)] = None,
@@ -92,7 +101,8 @@ def report(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Print a table of mean ± sample standard deviation over seeds, or what --compare or --audit find.
+    """Print a table of mean ± sample standard deviation over seeds, or what --compare, --rank or
+    --audit find.
 
     Accuracies are in percent.
     """
@@ -100,6 +110,7 @@ def report(
 
     given = {
         "--compare": comparing,
+        "--rank": ranking,
         "--audit": audit is not None,
         "--against": published is not None,
         "--figure": figure is not None,
@@ -141,6 +152,8 @@ def report(
     document: Table
     if losses:
         document = compare(runs, losses, laid_out.entry.metadata.measure)
+    elif ranking:
+        document = rank_table(laid_out(runs), runs)
     elif audited:
         document = audited(runs, store.epochs(audits.EPOCHS, runs["id"]))
     elif published is not None:

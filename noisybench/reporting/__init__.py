@@ -7,6 +7,7 @@
     formatting.py            the texts that tables share: titles, numbers, cells, the best two, notes
     paper_tables.py          the tables of the paper: what is a row, a column and a block of them
     compare.py               losses against each other, seed by seed
+    ranks.py                 methods ranked over settings: Friedman's test, and a test of each pair
     audit.py                 the same runs under other rules of selection, and what each leaks
     published/               numbers of others, as CSV, and what must be known to read them
     published_comparison.py  our runs beside published numbers

@@ -14,6 +14,7 @@ from noisybench.reporting.formatting import (
     minus,
     notes,
     number,
+    p_value,
     pruned,
     setting,
     signed,
@@ -238,13 +239,9 @@ def _row(comparison: Comparison, letters: Mapping[str, str]) -> list[str]:
         f"{cell['mean_second']:.2f}",
         signed(cell["difference"]),
         "–" if low is None else f"[{minus(f'{low:.2f}')}, {minus(f'{high:.2f}')}]",
-        *(_p(cell[name]) for name in ("p", "p_holm")),
+        *(p_value(cell[name]) for name in ("p", "p_holm")),
         "–" if cell["p"] is None else f"{needed:,}" if needed else f"> {MOST_PAIRS:,}",
     ]
-
-
-def _p(p: float | None) -> str:
-    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _cell(comparison: Comparison, measure: str) -> dict[str, Any]:

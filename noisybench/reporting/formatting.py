@@ -81,6 +81,11 @@ def minus(number: str) -> str:
     return number.replace("-", "−")
 
 
+def p_value(p: float | None) -> str:
+    """A p-value in three decimals."""
+    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def pruned(record: Record) -> str:
     """When the runs of a cell were pruned."""
     return f"pruned from {record['prune_from']} every {record['prune_every']}"

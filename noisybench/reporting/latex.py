@@ -30,6 +30,8 @@ ESCAPES = str.maketrans(
         "–": "--",
         "α": r"$\alpha$",
         "η": r"$\eta$",
+        "χ": r"$\chi$",
+        "²": r"$^2$",
     }
 )
 
@@ -83,7 +85,8 @@ def _headings(table: Table) -> list[str]:
     for group, columns in groupby(table.columns, key=lambda column: column.group):
         count = len(list(columns))
         groups.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(group)}}}")
-        rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
+        if group:
+            rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
         start += count
     headings = _row([*map(escape, table.stub), *(escape(column.heading) for column in table.columns)])
     grouped = any(column.group for column in table.columns)

@@ -92,6 +92,24 @@ class Table:
     best_of: str = ""
 
     @property
+    def settings(self) -> list[tuple[str, dict[str, Cell]]]:
+        """The settings in which methods compete for the best: a title and the cell of each method.
+
+        A setting is a row or a column of a block, by `best_of`; a table without marks has none.
+        """
+        found = []
+        for block in self.blocks:
+            if self.best_of == "column":
+                for column in block.columns:
+                    cells = {row.labels[0]: row.cells[column] for row in block.rows if column in row.cells}
+                    found.append((f"{block.title}; {' '.join(column).strip()}", cells))
+            if self.best_of == "row":
+                for row in block.rows:
+                    cells = {column.heading: cell for column, cell in row.cells.items()}
+                    found.append((f"{block.title}; {row.labels[0]}", cells))
+        return found
+
+    @property
     def marks_best(self) -> str:
         """What the marked cells are, as the beginning of a sentence; empty if none is marked."""
         cells = (cell for block in self.blocks for row in block.rows for cell in row.cells.values())

@@ -103,7 +103,8 @@ def _piece(
     placed = _with_groups(widths)
     groups = []
     for name, group in groupby(placed, key=lambda column: column.group):
-        groups.append(f" {name} ".center(_span([placed[column] for column in group]), "─"))
+        span = _span([placed[column] for column in group])
+        groups.append(f" {name} ".center(span, "─") if name else " " * span)
     headings = [(column.heading + " " * len(star)).rjust(width) for column, width in placed.items()]
     lines = [
         *([GAP.join([" " * _span(labels), *groups])] if any(column.group for column in placed) else []),
