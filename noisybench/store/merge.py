@@ -12,25 +12,103 @@ Which of several attempts at one config are kept:
 An attempt keeps its id unless another at the same config has it.
 """
 
+import hashlib
+import json
 import os
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from itertools import combinations, zip_longest
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
+from noisybench.config import Result
 from noisybench.errors import StoreError
-from noisybench.store import Store
-from noisybench.store.attempts import Attempt, Contradiction, attempts, contradictions
+from noisybench.store import Row, Store
 from noisybench.store.ids import run_id
 from noisybench.store.processes import is_running
 from noisybench.store.snapshot import snapshot
 
-# The folder in which a merge of this process has its networks, with a random end.
+# The temporary folder of a merge, with the number of its process.
 STAGE = re.compile(r"\.merge-([1-9][0-9]{0,9})(-.*)?")
+
+MEASURED = tuple(f.name for f in fields(Result) if f.name != "seconds")
+# Two trainings of one config that share these give the same numbers; but not on a GPU, which adds up sums in
+# another order each time.
+SETTING = ("device", "precision", "noisybench", "torch", "commit")
+# What a run measured: these tables, without the columns that depend on place and speed.
+TABLES = ("epochs", "prunings", "transitions")
+LEFT_OUT = ("run", "seconds", "estimated_by")
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """A run of a store.
+
+    content: a hash of what the run measured.  It is equal for completed attempts at one config that measured
+    the same, and for copies of one unfinished attempt.  epochs: the number of stored epochs.
+    """
+
+    store: Store
+    row: Row
+    content: str
+    epochs: int
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+    @property
+    def identity(self) -> str:
+        return str(self.row["identity"])
+
+    @property
+    def number(self) -> int:
+        return int(self.row["attempt"])
+
+    @property
+    def completed(self) -> bool:
+        return bool(self.row["status"] == "completed")
+
+    @property
+    def running(self) -> bool:
+        return bool(self.row["status"] == "running")
+
+    @property
+    def age(self) -> tuple[str, ...]:
+        """A sort key: when the attempt ended; further values put ties into a fixed order."""
+        return (*(str(self.row[name] or "") for name in ("ended", "started", "host", "pid")), self.content)
+
+    @property
+    def progress(self) -> tuple[int, tuple[str, ...]]:
+        """A sort key of unfinished attempts: the number of epochs."""
+        return self.epochs, self.age
+
+    def at_rest(self) -> "Attempt":
+        """The attempt as its copy is stored: a running one becomes interrupted."""
+        if not self.running:
+            return self
+        ended = {"status": "interrupted", "reason": "it was running when its store was merged"}
+        return replace(self, row={**self.row, **ended})
+
+    @property
+    def name(self) -> str:
+        return f"run {self.id} of {self.store.path}"
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Two completed attempts that cannot both be right, and what differs, in words."""
+
+    identity: str
+    config: str
+    first: str
+    second: str
+    differs: str
 
 
 @dataclass(frozen=True)
@@ -225,3 +303,55 @@ def _write(plan: Plan, target: Store) -> None:
         for row in source.details("evaluations", attempt.id):
             if row["split"] not in there:
                 target.insert("evaluations", {**row, "run": copy.run})
+
+
+def attempts(store: Store, identities: Collection[str] | None = None) -> Iterator[Attempt]:
+    """The attempts of a store at the configs with these identities; by default all."""
+    for row in store.runs():
+        if identities is not None and row["identity"] not in identities:
+            continue
+        details = {table: _bare(store.details(table, row["id"])) for table in TABLES}
+        epochs = len(details["epochs"])
+        content: dict[str, Any] = {name: row[name] for name in ("labels_sha256", *MEASURED)} | details
+        if row["status"] != "completed":
+            # Two failures after the same epochs are two attempts.
+            content |= {name: row[name] for name in ("started", "host", "pid")}
+        text = json.dumps(content, sort_keys=True)
+        yield Attempt(store, row, hashlib.sha256(text.encode()).hexdigest(), epochs)
+
+
+def contradictions(completed: Sequence[Attempt]) -> list[Contradiction]:
+    """The pairs of these attempts at one config of which one must be wrong."""
+    found = []
+    for first, second in combinations(sorted(completed, key=lambda attempt: attempt.age), 2):
+        one, other = first.row, second.row
+        alike = all(one[name] == other[name] for name in SETTING) and one["device"].startswith("cpu")
+        # A config says which labels are drawn, on any machine.
+        same = first.content == second.content
+        if (alike and not same) or one["labels_sha256"] != other["labels_sha256"]:
+            config = f"{one['loss']} on {one['dataset']}, {one['noise']} {one['rate']:g}, seed {one['seed']}"
+            found.append(
+                Contradiction(one["identity"], config, first.name, second.name, _difference(first, second))
+            )
+    return found
+
+
+def _difference(first: Attempt, second: Attempt) -> str:
+    """What two attempts measured differently, in words."""
+    words = [
+        f"{name} {first.row[name]} and {second.row[name]}"
+        for name in ("labels_sha256", *MEASURED)
+        if first.row[name] != second.row[name]
+    ]
+    for table in TABLES:
+        pairs = zip_longest(*(_bare(one.store.details(table, one.id)) for one in (first, second)))
+        for one, other in pairs:
+            if one != other:
+                epoch = (one or other or {}).get("epoch")
+                words.append(table if epoch is None else f"{table} from epoch {epoch} on")
+                break
+    return "; ".join(words)
+
+
+def _bare(rows: Sequence[Row]) -> list[Row]:
+    return [{name: value for name, value in row.items() if name not in LEFT_OUT} for row in rows]

@@ -21,8 +21,7 @@ from noisybench.config import Config, Epoch, Provenance, first_stage
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted
 from noisybench.inputs import datasets_of
 from noisybench.store import Row, Store
-from noisybench.store.attempts import Contradiction
-from noisybench.store.merge import merge
+from noisybench.store.merge import Contradiction, merge
 from noisybench.store.processes import began
 from noisybench.store.run_bundle import RunBundle
 from noisybench.sweeps.observer import RunObserver
