@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,18 +94,31 @@ class Images:
 @dataclass(frozen=True)
 class Step:
     """One training step: rows (b,) of the training images, shift (b, 2) of rows and columns in
-    pixels, and flip (b,), all on the device."""
+    pixels, and flip (b,), all on the device.
+
+    views: the same rows under other shifts and flips.  random: (b, k) float32 for the method, in [0, 1).
+    """
 
     rows: Tensor
     shift: Tensor
     flip: Tensor
+    views: "tuple[Step, ...]" = ()
+    random: Tensor | None = None
 
 
 def epoch_steps(
-    rows: NDArray[np.int64], batch_size: int, augment: bool, seed: int, epoch: int, device: torch.device
+    rows: NDArray[np.int64],
+    batch_size: int,
+    augment: bool,
+    seed: int,
+    epoch: int,
+    device: torch.device,
+    views: int = 0,
+    random_numbers: int = 0,
 ) -> Iterator[Step]:
     """The steps of one epoch over `rows` in random order, derived from (seed, epoch) alone.
 
+    views: how many further augmentations each step has; random_numbers: k of `Step.random`.
     All batches have `batch_size` rows: the remainder of the random order waits for another epoch,
     unless there are fewer rows than one batch.
     """
@@ -112,10 +126,22 @@ def epoch_steps(
     order = rows[random.permutation(len(rows))]
     n_steps = max(1, len(rows) // batch_size)
     order = order[: n_steps * batch_size]
+
+    def split(values: NDArray[Any]) -> tuple[Tensor, ...]:
+        return torch.split(torch.from_numpy(values).to(device), batch_size)
+
     # Drawn for the whole epoch at once and moved to the device at once.
-    shift = random.integers(0, 2 * PADDING + 1, size=(len(order), 2))
-    flip = random.integers(0, 2, size=len(order), dtype=np.bool_)
-    if not augment:
-        shift[:], flip[:] = 0, False
-    on_device = [torch.split(torch.from_numpy(a).to(device), batch_size) for a in (order, shift, flip)]
-    return (Step(*parts) for parts in zip(*on_device, strict=True))
+    def augmentation(random: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        shift = random.integers(0, 2 * PADDING + 1, size=(len(order), 2))
+        flip = random.integers(0, 2, size=len(order), dtype=np.bool_)
+        if not augment:
+            shift[:], flip[:] = 0, False
+        return zip(split(shift), split(flip), strict=True)
+
+    batches = split(order)
+    of_views = generator(seed, "views", epoch)
+    first, *others = [augmentation(each) for each in (random, *[of_views] * views)]
+    numbers = generator(seed, "method", epoch).random((len(order), random_numbers), dtype=np.float32)
+    for rows_of_step, numbers_of_step in zip(batches, split(numbers), strict=True):
+        more = tuple(Step(rows_of_step, *next(view)) for view in others)
+        yield Step(rows_of_step, *next(first), more, numbers_of_step)

@@ -18,6 +18,8 @@ STREAMS = {
     "second network": 6,
     "flip rates": 7,
     "instance weights": 8,
+    "views": 9,
+    "method": 10,
 }
 
 

@@ -13,7 +13,6 @@ from test_training import run, training
 import noisybench
 from noisybench.batches import epoch_steps
 from noisybench.config import Config
-from noisybench.methods import Batch
 from noisybench.registry import METHODS
 from noisybench.training.contract import check_method
 from noisybench.training.loop import Sums
@@ -88,8 +87,8 @@ def test_what_a_method_measures_is_what_it_optimises(name: str) -> None:
     made.method.before_epoch(1, made.state)
     made.model.train()
     saved = {key: value.clone() for key, value in made.state.items()}
-    output = made.method.forward(made.model, made.train_images.augmented(step))
-    losses = made.method.loss(output, Batch(step.rows, made.given[step.rows]), made.state)
+    batch = made.batch(step)
+    losses = made.method.loss(made.method.forward(made.model, batch, made.state), batch, made.state)
     for key, value in saved.items():
         made.state[key].copy_(value)
     sums = Sums(CPU)
@@ -101,8 +100,8 @@ def stepped(made: Any, rows: int = 60) -> tuple[Any, Any, Any]:
     """The first batch of a run, with the output of the network for it."""
     step = next(epoch_steps(np.arange(len(made.given)), rows, False, 0, 1, CPU))
     made.model.train()
-    output = made.method.forward(made.model, made.train_images.augmented(step))
-    return step, Batch(step.rows, made.given[step.rows]), output
+    batch = made.batch(step)
+    return step, batch, made.method.forward(made.model, batch, made.state)
 
 
 def test_in_co_teaching_each_network_learns_from_the_small_losses_of_the_other() -> None:

@@ -40,7 +40,7 @@ class CoTeaching(Method):
     forget_rate: ForgetRate = None
     warm_up: WarmUp = 10
 
-    def networks(self, make: "Callable[[str], nn.Module]") -> "nn.Module":
+    def networks(self, make: "Callable[[str], nn.Module]", n_classes: int) -> "nn.Module":
         from torch import nn
 
         return nn.ModuleList([make("initialisation"), make("second network")])
@@ -54,9 +54,9 @@ class CoTeaching(Method):
     def before_epoch(self, epoch: int, state: State) -> None:
         state["keep"].fill_(1 - float(state["forget_rate"]) * min(epoch / self.warm_up, 1))
 
-    def forward(self, model: "nn.Module", images: "Tensor") -> Any:
+    def forward(self, model: "nn.Module", batch: Batch, state: State) -> Any:
         first, second = model.children()
-        return first(images), second(images)
+        return first(batch.images), second(batch.images)
 
     def logits(self, output: Any) -> "Tensor":
         return output[0]  # type: ignore[no-any-return]

@@ -43,11 +43,19 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Batch:
-    """The samples of a step.  rows: (b,) int64, their places among the samples of `TrainingData`.
-    given: (b,) int64, their labels."""
+    """The samples of a step.
+
+    rows: (b,) int64, their places among the samples of `TrainingData`.  given: (b,) int64, their labels.
+    images: (b, c, h, w) float32, augmented.  views: the same images under further augmentations, as many as
+    the method's `views` asks for.  random: (b, k) float32, uniform in [0, 1), k as `random_numbers` says;
+    they derive from (seed, epoch), so that a resumed run draws them again.
+    """
 
     rows: "Tensor"
     given: "Tensor"
+    images: "Tensor"
+    views: "tuple[Tensor, ...]"
+    random: "Tensor"
 
 
 @dataclass(frozen=True)
@@ -66,11 +74,12 @@ class Selection:
 class Run(Protocol):
     """What a method may ask of its run between epochs.
 
-    given: the labels (n,) of the training samples.  best_epoch: the epoch of the highest noisy-validation
-    accuracy so far.
+    given: the labels (n,) of the training samples.  model: what `networks` made, whose parameters may be
+    changed in place.  best_epoch: the epoch of the highest noisy-validation accuracy so far.
     """
 
     given: "Tensor"
+    model: "nn.Module"
 
     @property
     def best_epoch(self) -> int: ...
@@ -81,8 +90,9 @@ class Run(Protocol):
     def training_logits(self, best: bool = False) -> "Tensor":
         """Logits (n, classes) of the unaugmented training images, by the network in training or the best."""
 
-    def training_features(self) -> "Tensor":
-        """Features (n, units) of the unaugmented training images, by the network in training."""
+    def training_outputs(self, forward: "Callable[[nn.Module, Tensor], Tensor]") -> "Tensor":
+        """What `forward` makes of the model in training and each batch of the unaugmented training images,
+        joined along the first dimension: (n, ...)."""
 
 
 class Method:
@@ -90,6 +100,7 @@ class Method:
     docstring is the help text.
 
     protocol: settings of Config that this method uses in place of those of the data set.
+    views: how many further augmentations of its images a batch has.
     has_schedule: whether `prune_from` and `prune_every` have a meaning.
     needs_features: whether the network must have a layer of features.
     needs_transition: whether `TrainingData.transition` must be there.
@@ -98,6 +109,7 @@ class Method:
     """
 
     protocol: ClassVar[Mapping[str, Any]] = {}
+    views: ClassVar[int] = 0
     has_schedule: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
     needs_transition: ClassVar[bool] = False
@@ -107,10 +119,15 @@ class Method:
         for name, value in hyper_parameters.items():
             setattr(self, name, value)
 
-    def networks(self, make: "Callable[[str], nn.Module]") -> "nn.Module":
-        """The network, or a module of several.  ``make(stream)`` makes one with the initial weights that the
-        seed gives the stream: "initialisation", which all methods share, or "second network"."""
+    def networks(self, make: "Callable[[str], nn.Module]", n_classes: int) -> "nn.Module":
+        """The network, or a module of several, with layers of the method's own.  ``make(stream)`` makes a
+        network with the initial weights that the seed gives the stream: "initialisation", which all methods
+        share, or "second network".  What the method adds must not draw from torch's generator before that."""
         return make("initialisation")
+
+    def random_numbers(self, n_classes: int) -> int:
+        """How many random numbers each sample of a batch comes with: see `Batch.random`."""
+        return 0
 
     def pixel_mean(self, images: "Tensor") -> "Tensor | None":
         """What is subtracted from the images, (h, w, c) float32 for uint8 images (n, h, w, c); None: the
@@ -127,14 +144,14 @@ class Method:
     def before_epoch(self, epoch: int, state: State) -> None:
         """Prepare the state for an epoch, counted from 1."""
 
-    def forward(self, model: "nn.Module", images: "Tensor") -> Any:
-        """What `loss` needs of a batch of images (b, c, h, w), in the precision of the run; by default the
-        logits (b, classes)."""
-        return model(images)
+    def forward(self, model: "nn.Module", batch: Batch, state: State) -> Any:
+        """What `loss` needs of the networks for a batch, in the precision of the run; by default the logits
+        (b, classes) of its images."""
+        return model(batch.images)
 
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
-        """What a step minimises, of `forward`'s output: per-sample losses (b,), of which the mean is taken,
-        or a scalar."""
+        """What a step minimises, of `forward`'s output and in float32: per-sample losses (b,), of which the
+        mean is taken, or a scalar."""
         raise NotImplementedError
 
     def logits(self, output: Any) -> "Tensor":

@@ -80,7 +80,7 @@ class IterativeLearning(Method):
         "prune_every": 10,
     }
 
-    def networks(self, make: "Callable[[str], nn.Module]") -> "nn.Module":
+    def networks(self, make: "Callable[[str], nn.Module]", n_classes: int) -> "nn.Module":
         from noisybench.networks import TwoHeads
 
         return TwoHeads(make("initialisation"))  # type: ignore[arg-type]  # Config has seen to that
@@ -101,9 +101,9 @@ class IterativeLearning(Method):
             "rounds": torch.tensor(0),
         }
 
-    def forward(self, model: "nn.Module", images: "Tensor") -> Any:
+    def forward(self, model: "nn.Module", batch: Batch, state: State) -> Any:
         network = cast("TwoHeads", model)
-        return *network.both(images), network.network.features.weight
+        return *network.both(batch.images), network.network.features.weight
 
     def logits(self, output: Any) -> "Tensor":
         return output[1]  # type: ignore[no-any-return]
@@ -126,7 +126,12 @@ class IterativeLearning(Method):
         import numpy as np
         import torch
 
-        features = run.training_features().cpu().double().numpy()
+        features = (
+            run.training_outputs(lambda model, images: cast("TwoHeads", model).embed(images))
+            .cpu()
+            .double()
+            .numpy()
+        )
         given = run.given.cpu().numpy()
         scores = state["scores"].cpu().numpy()  # the tensor's own memory, or a copy
         clean = np.ones(len(given), dtype=np.bool_)

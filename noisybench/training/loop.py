@@ -22,7 +22,7 @@ from noisybench.registry import MODELS
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
 from noisybench.training.estimation import estimate_transition
-from noisybench.training.evaluation import accuracy, batches, predict
+from noisybench.training.evaluation import accuracy, predict
 
 # Fewer samples than this cannot be trained on: batch norm needs two.
 TOO_FEW = 2
@@ -150,13 +150,11 @@ class Training:
         so far; the one in training is not touched."""
         return self._predict(self.train_images, self.best.state if best else None)
 
-    @torch.no_grad()
-    def training_features(self) -> Tensor:
-        """Features (n, units) of the unaugmented training images, by the network in training."""
-        self.model.eval()
-        embed = self.model.embed
+    def training_outputs(self, forward: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+        """What `forward` makes of the model in training and each batch of the unaugmented training images,
+        joined along the first dimension: (n, ...)."""
         with self.autocast():
-            return torch.cat([embed(batch) for batch in batches(self.train_images)])  # type: ignore[operator]
+            return predict(self.model, self.train_images, None, forward)
 
     def _images(self, images: NDArray[np.uint8]) -> Images:
         return Images(torch.from_numpy(np.ascontiguousarray(images)), self.mean, self.device)
@@ -208,7 +206,14 @@ class Training:
         self.model.train()
         config = self.config
         for step in epoch_steps(
-            self.kept_rows, config.batch_size, self.augment, config.seed, number, self.device
+            self.kept_rows,
+            config.batch_size,
+            self.augment,
+            config.seed,
+            number,
+            self.device,
+            self.method.views,
+            self.method.random_numbers(self.data.n_classes),
         ):
             self._step(step, sums)
         train_loss, softmax_correct, softmax_wrong = sums.means()
@@ -247,10 +252,16 @@ class Training:
         own = self.val_true != NO_CLASS
         return accuracy(val_logits[own], self.val_true[own]) if own.any() else None
 
+    def batch(self, step: Step) -> Batch:
+        """What the method sees of a step."""
+        images, *views = (self.train_images.augmented(view) for view in (step, *step.views))
+        random = images.new_empty(len(images), 0) if step.random is None else step.random
+        return Batch(step.rows, self.given[step.rows], images, tuple(views), random)
+
     def _step(self, step: Step, sums: Sums) -> None:
-        batch = Batch(step.rows, self.given[step.rows])
+        batch = self.batch(step)
         with self.autocast():
-            output = self.method.forward(self.model, self.train_images.augmented(step))
+            output = self.method.forward(self.model, batch, self.state)
         losses = self.method.loss(output, batch, self.state)
         loss = losses.mean() if losses.ndim else losses
         self.optimiser.zero_grad(set_to_none=True)
@@ -290,7 +301,7 @@ def build_model(config: Config, dataset: Dataset, device: torch.device) -> nn.Mo
         return network
 
     with torch.random.fork_rng(devices=[]):
-        model = config.method.networks(make)
+        model = config.method.networks(make, dataset.n_classes)
     # What is fastest on CPUs and on tensor cores alike.
     return model.to(memory_format=torch.channels_last).to(device)
 
