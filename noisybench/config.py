@@ -364,7 +364,9 @@ class Provenance:
     """Where and with what a run was made: recorded beside it, no part of its identity.
 
     labels_sha256: of the noisy labels of all training images; commit: of noisybench's own checkout;
-    began: what tells the process from a later one of its number, where the system does.
+    began: what tells the process from a later one of its number, where the system does; cpu: the
+    instructions that torch computes with on the CPU, such as "AVX2".  device and cpu name the earlier ones
+    too ("cpu (2 threads), then cpu (1 threads)") where a run was resumed elsewhere.
     """
 
     device: str
@@ -376,3 +378,4 @@ class Provenance:
     host: str
     pid: int
     began: str = ""
+    cpu: str = ""

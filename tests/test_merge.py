@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import as_json, noisybench, succeed
 from stores import EVALUATION, bits, content, counted, put
-from test_store import CONFIG, PRUNING
+from test_store import CONFIG, EPOCH, HERE, PRUNING, RESULT
 
 from noisybench.config import Config
 from noisybench.store import Estimate, Store
@@ -146,6 +146,7 @@ def test_an_id_is_kept_where_it_is_free_and_an_estimate_keeps_its_run(
         ({"host": "there", "pid": 7}, True),
         ({"torch": "1"}, False),
         ({"commit": "abc"}, False),
+        ({"cpu": "AVX2"}, False),
         ({"device": "cuda:0"}, False),
         ({"device": "cuda:0", "labels_sha256": "cd"}, True),
     ],
@@ -174,6 +175,16 @@ def test_a_result_that_alone_is_different_contradicts(tmp_path: Path, stores: li
         b.db.conn.execute("UPDATE runs SET best_epoch = 2")
     (found,) = merge([a.path, b.path], tmp_path / "all.db").contradictions
     assert found.differs == "best_epoch 1 and 2" and found.identity == CONFIG.identity
+
+
+def test_runs_that_were_resumed_on_other_threads_may_differ(tmp_path: Path, stores: list[Store]) -> None:
+    for accuracy, store in zip((0.5, 0.75), stores, strict=False):
+        run = store.begin(CONFIG, replace(HERE, device="cpu (2 threads)"))
+        store.add(run, EPOCH)
+        store.end(run, "interrupted", "stop")
+        store.begin(CONFIG, replace(HERE, device="cpu (4 threads)"))
+        store.complete(run, replace(RESULT, test_accuracy=accuracy))
+    assert merge([store.path for store in stores], tmp_path / "all.db").contradictions == ()
 
 
 def test_two_runs_on_one_gpu_may_differ(tmp_path: Path, stores: list[Store]) -> None:

@@ -98,6 +98,19 @@ def test_an_unfinished_run_does_not_count_and_goes_on_under_its_id(store: Store,
     assert store.find(run)["status"] == "running" and store.find(run)["reason"] is None
 
 
+def test_a_run_that_goes_on_elsewhere_names_both_places(store: Store) -> None:
+    places = [("cpu (2 threads)", "AVX2"), ("cpu (2 threads)", "AVX512"), ("cuda (H100)", "AVX512")]
+    for device, cpu in places:
+        run = store.begin(CONFIG, replace(HERE, device=device, cpu=cpu))
+        store.add(run, EPOCH)
+        store.end(run, "interrupted", "stop")
+    row = store.find(run)
+    assert (row["device"], row["cpu"]) == ("cpu (2 threads), then cuda (H100)", "AVX2, then AVX512")
+    store.rewind(run, 0)
+    row = store.find(run)
+    assert (row["device"], row["cpu"]) == ("cuda (H100)", "AVX512"), "nothing is left of the others"
+
+
 def test_a_further_attempt_counts_once_it_completes(store: Store) -> None:
     first = completed(store, CONFIG)
     second = store.begin(CONFIG, HERE)

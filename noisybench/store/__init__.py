@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 Matrix = list[list[float]]
 
+# Columns that name one place after another where a run was resumed elsewhere, and what stands between.
+PLACES = ("device", "cpu")
+RESUMED = ", then "
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -77,7 +81,8 @@ class Store(Tables):
         """
         with self.transaction():
             earlier = self.query(
-                "SELECT id, attempt, status, host, pid, began FROM runs WHERE identity = ? ORDER BY attempt",
+                "SELECT id, attempt, status, host, pid, began, device, cpu FROM runs WHERE identity = ?"
+                " ORDER BY attempt",
                 [config.identity],
             )
             done = next((row["id"] for row in earlier if row["status"] == "completed"), None)
@@ -99,6 +104,8 @@ class Store(Tables):
                 **asdict(provenance),
                 "started": _now(),
             }
+            if unfinished:
+                row |= {name: _resumed_on(unfinished[name], row[name]) for name in PLACES}
             self.insert("runs", row)
         return run
 
@@ -107,6 +114,12 @@ class Store(Tables):
         with self.transaction():
             for table in ("epochs", "prunings"):
                 self.conn.execute(f"DELETE FROM {table} WHERE run = ? AND epoch > ?", [run, epoch])
+            if not epoch:
+                # Nothing is left of what was computed elsewhere.
+                row = self.find(run)
+                last = [str(row[name] or "").split(RESUMED)[-1] for name in PLACES]
+                sets = ", ".join(f"{name} = ?" for name in PLACES)
+                self.conn.execute(f"UPDATE runs SET {sets} WHERE id = ?", [*last, run])
         events = self._events
         return [Epoch(**r) for r in events("epochs", run)], [Pruning(**r) for r in events("prunings", run)]
 
@@ -256,6 +269,13 @@ class Store(Tables):
 
     def _events(self, table: str, run: str) -> list[Row]:
         return [{name: row[name] for name in row if name != "run"} for row in self.details(table, run)]
+
+
+def _resumed_on(earlier: str | None, now: str) -> str:
+    """The places of a run that goes on: those it was trained on until now, and this one."""
+    if not earlier or earlier.split(RESUMED)[-1] == now:
+        return earlier or now
+    return f"{earlier}{RESUMED}{now}"
 
 
 def _now() -> str:

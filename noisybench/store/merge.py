@@ -28,7 +28,7 @@ from typing import Any
 
 from noisybench.config import Result
 from noisybench.errors import StoreError
-from noisybench.store import Row, Store
+from noisybench.store import RESUMED, Row, Store
 from noisybench.store.ids import run_id
 from noisybench.store.processes import is_running
 from noisybench.store.snapshot import snapshot
@@ -37,9 +37,9 @@ from noisybench.store.snapshot import snapshot
 STAGE = re.compile(r"\.merge-([1-9][0-9]{0,9})(-.*)?")
 
 MEASURED = tuple(f.name for f in fields(Result) if f.name != "seconds")
-# Two trainings of one config that share these give the same numbers; but not on a GPU, which adds up sums in
-# another order each time.
-SETTING = ("device", "precision", "noisybench", "torch", "commit")
+# Two trainings of one config that share these give the same numbers, but for those on GPUs, which add up sums
+# in another order each time, and those that were resumed elsewhere.
+SETTING = ("device", "cpu", "precision", "noisybench", "torch", "commit")
 # What a run measured: these tables, without the columns that depend on place and speed.
 TABLES = ("epochs", "prunings", "transitions")
 LEFT_OUT = ("run", "seconds", "estimated_by")
@@ -324,16 +324,24 @@ def contradictions(completed: Sequence[Attempt]) -> list[Contradiction]:
     """The pairs of these attempts at one config of which one must be wrong."""
     found = []
     for first, second in combinations(sorted(completed, key=lambda attempt: attempt.age), 2):
-        one, other = first.row, second.row
-        alike = all(one[name] == other[name] for name in SETTING) and one["device"].startswith("cpu")
-        # A config says which labels are drawn, on any machine.
-        same = first.content == second.content
-        if (alike and not same) or one["labels_sha256"] != other["labels_sha256"]:
-            config = f"{one['loss']} on {one['dataset']}, {one['noise']} {one['rate']:g}, seed {one['seed']}"
+        # A config determines the labels on any machine, and all numbers on one kind of CPU.
+        wrong = first.row["labels_sha256"] != second.row["labels_sha256"] or (
+            _same_setting(first.row, second.row) and first.content != second.content
+        )
+        if wrong:
+            row = first.row
+            config = f"{row['loss']} on {row['dataset']}, {row['noise']} {row['rate']:g}, seed {row['seed']}"
             found.append(
-                Contradiction(one["identity"], config, first.name, second.name, _difference(first, second))
+                Contradiction(row["identity"], config, first.name, second.name, _difference(first, second))
             )
     return found
+
+
+def _same_setting(first: Row, second: Row) -> bool:
+    """Whether two trainings of one config must have given the same numbers."""
+    device = str(first["device"])
+    on_one_cpu = device.startswith("cpu") and RESUMED not in device
+    return on_one_cpu and all(first[name] == second[name] for name in SETTING)
 
 
 def _difference(first: Attempt, second: Attempt) -> str:

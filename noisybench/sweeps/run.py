@@ -178,6 +178,7 @@ def _provenance(device: "torch.device", precision: str, labels: str) -> Provenan
         host=socket.gethostname(),
         pid=os.getpid(),
         began=began(os.getpid()),
+        cpu=torch.backends.cpu.get_cpu_capability(),
     )
 
 
