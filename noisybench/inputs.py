@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from noisybench import datasets
@@ -9,6 +10,7 @@ from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue
+from noisybench.labels import readers
 from noisybench.labels.drawing import Corruption, Matrix, checked_matrix
 from noisybench.labels.label_file import GivenLabels
 from noisybench.labels.manifest import DRAWN_BY, Manifest
@@ -57,6 +59,22 @@ class Inputs:
 
     labels: Manifest | GivenLabels | None = None
     keep: Mask | None = None
+
+
+def labels_of(text: str, order: Path | None, dataset: str | None) -> tuple[Manifest | GivenLabels, str]:
+    """The labels in ``FILE[:KEY]``, brought to the data set, and a sentence on how their order is known.
+
+    order: a .npy file with the row of each label in the source, or None.  Raises InputError.
+    """
+    path, key = readers.split_key(text)
+    if path.suffix.lower() not in readers.ENDINGS:
+        if order is not None:
+            raise InvalidValue(f"{path} has row numbers of its own, and needs no --label-order. Omit it.")
+        return Manifest.read(Path(text)), ""
+    prepared = datasets.load(dataset or Config.dataset)
+    file = readers.read_labels(path, key, prepared)
+    file = file if order is None else readers.ordered(file, order)
+    return file.fit(prepared), readers.placed_by(file, prepared)
 
 
 def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Inputs]:

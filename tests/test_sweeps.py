@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import noisybench, succeed
+from commands import as_json, noisybench, succeed
 from test_store import EPOCH, HERE, PRUNING, RESULT
 
+from noisybench import datasets
 from noisybench.config import Config
 from noisybench.errors import DataError
 from noisybench.inputs import as_prepared
@@ -183,3 +184,53 @@ def test_a_figure_may_be_what_an_experiment_is_for(tmp_path: Path, database: Pat
     grid.write_text("figure: fig3\ngrid: [{loss: cce}]")
     with pytest.raises(DataError, match=r"grid\.yaml: No figure is called 'fig3'.*fig1, fig2"):
         read(grid)
+
+
+def write_human_labels(folder: Path) -> None:
+    """human.csv: two kinds of labels of digits, 25 and 50 % wrong."""
+    digits = datasets.load("digits")
+    rows = zip(digits.train_index, digits.train_labels, strict=True)
+    lines = [f"{i},{y},{(y + (i % 4 == 0)) % 10},{(y + (i % 2 == 0)) % 10}" for i, y in rows]
+    (folder / "human.csv").write_text("\n".join(["index,clean_label,best,worst", *lines]))
+
+
+def test_label_files_are_an_axis_of_an_experiment(tmp_path: Path) -> None:
+    write_human_labels(tmp_path)
+    path = tmp_path / "human.yaml"
+    path.write_text("grid: [{labels: ['human.csv:best', 'human.csv:worst'], loss: [cce, lq], seed: [0, 1]}]")
+    experiment = load(str(path))
+    assert [(c.noise, round(c.rate, 2)) for c in experiment.configs if c.loss == "cce"] == 2 * [
+        ("file(key=best)", 0.25),
+        ("file(key=worst)", 0.5),
+    ]
+    assert set(experiment.labels) == {c.labels for c in experiment.configs}
+
+
+def test_a_sweep_trains_on_label_files_as_train_does(tmp_path: Path, database: Path) -> None:
+    write_human_labels(tmp_path)
+    path = tmp_path / "human.yaml"
+    path.write_text(
+        "set: {epochs: 1}\ngrid: [{labels: ['human.csv:best', 'human.csv:worst'], loss: [lq, forward-that]}]"
+    )
+    made = as_json(
+        "train", "--labels", tmp_path / "human.csv:worst", "--epochs", 1, "--loss", "lq", "--quiet"
+    )
+    succeed("sweep", path, "--quiet", "--jobs", 1)
+    rows = Store.open(database).results()
+    assert len(rows) == 6 and set(rows["status"]) == {"completed"}
+    assert rows[rows["id"] == made["run"]]["noise"].tolist() == ["file(key=worst)"]
+
+
+def test_files_of_corrupt_and_other_settings_are_no_labels_of_an_experiment(tmp_path: Path) -> None:
+    write_human_labels(tmp_path)
+    succeed("corrupt", "--out", tmp_path / "drawn.npz")
+    path = tmp_path / "human.yaml"
+    for block, message in {
+        "labels: drawn.npz": "uniform",
+        "labels: human.csv:medium": "best, worst",
+        "labels: 'human.csv:best', rate: 0.1": "--rate",
+        "labels: null": "labels",
+    }.items():
+        path.write_text(f"grid: [{{{block}}}]")
+        with pytest.raises(DataError, match=message):
+            load(str(path))

@@ -173,7 +173,7 @@ def sweep(
     # A dry run leaves no file behind.
     opening = Store.read if dry_run and db.exists() else Store.open
     store = opening(Path(":memory:") if dry_run and not db.exists() else db)
-    jobs = plan(configs, store, force)
+    jobs = plan(configs, store, force, experiment.labels)
     check(precision)
     # What a node of Ray has is for the node to say.
     at_once = 0 if on_ray else jobs_at_once or default_jobs(len(all_configs), several(device))

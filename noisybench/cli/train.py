@@ -11,8 +11,6 @@ from noisybench.cli.options import config_options
 from noisybench.errors import InvalidValue, RunFailed
 
 if TYPE_CHECKING:
-    from noisybench.labels.label_file import GivenLabels
-    from noisybench.labels.manifest import Manifest
     from noisybench.store import Row
 
 SUMMARY = (
@@ -50,7 +48,7 @@ def train(
     Without further options this is the protocol of the data set. A run that the store has is shown,
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
-    from noisybench.inputs import Inputs, transition_of, with_inputs
+    from noisybench.inputs import Inputs, labels_of, transition_of, with_inputs
     from noisybench.labels.drawing import intolerable
     from noisybench.labels.masks import Mask
     from noisybench.store import Store
@@ -58,11 +56,12 @@ def train(
     from noisybench.sweeps.run import run
     from noisybench.sweeps.sweep import forced, plan
 
-    files = Inputs(
-        labels=read_labels_of(labels, label_order, values["dataset"]),
-        keep=None if keep is None else Mask.read(keep),
-    )
-    config, inputs = with_inputs(values, files)
+    if label_order is not None and labels is None:
+        raise InvalidValue("--label-order says where --labels belong. Give --labels too, or omit it.")
+    given, placed = (None, "") if labels is None else labels_of(labels, label_order, values["dataset"])
+    if placed:
+        tell(placed)
+    config, inputs = with_inputs(values, Inputs(given, None if keep is None else Mask.read(keep)))
 
     from noisybench.cli.progress import progress
     from noisybench.training.device import choose_device
@@ -99,33 +98,6 @@ def train(
     if not jobs:
         tell(f"Run {row['id']} is in {db} already; --force trains it again.")
     show(row)
-
-
-def read_labels_of(
-    labels: str | None, order: Path | None, dataset: str | None
-) -> "Manifest | GivenLabels | None":
-    """The labels in FILE[:KEY], brought to the data set, in the order of a file if one is given.  Raises
-    InputError."""
-    from noisybench import datasets
-    from noisybench.config import Config
-    from noisybench.labels import readers
-    from noisybench.labels.manifest import Manifest
-
-    if labels is None:
-        if order is not None:
-            raise InvalidValue("--label-order says where --labels belong. Give --labels too, or omit it.")
-        return None
-    path, key = readers.split_key(labels)
-    if path.suffix.lower() not in readers.ENDINGS:
-        if order is not None:
-            raise InvalidValue(f"{path} has row numbers of its own, and needs no --label-order. Omit it.")
-        return Manifest.read(Path(labels))
-    prepared = datasets.load(dataset or Config.dataset)
-    file = readers.read_labels(path, key, prepared)
-    file = file if order is None else readers.ordered(file, order)
-    given = file.fit(prepared)
-    tell(readers.placed_by(file, prepared))
-    return given
 
 
 def summary(row: "Row") -> dict[str, Any]:

@@ -7,14 +7,16 @@ set: {epochs: 30}        # what all blocks share: fields of Config, or lists of 
 grid:                    # blocks; within a block, every combination of the lists
   - {dataset: digits, noise: uniform, rate: [0.4, 0.6], loss: [cce, lq], seed: [0, 1, 2]}
   - {protocol: wang2018, loss: cce}  # under that method's settings, where set and block have no others
+  - {dataset: mine, labels: ["human.csv:worst", "human.csv:best"]}  # label files, beside this file
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config, declared_fields
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
@@ -23,6 +25,9 @@ from noisybench.registry import METHODS
 from noisybench.reporting.figures import FIGURES
 from noisybench.reporting.tables import TABLES
 from noisybench.yaml_files import read_yaml
+
+if TYPE_CHECKING:
+    from noisybench.labels.label_file import GivenLabels
 
 KEYS = ("about", "table", "figure", "set", "grid")
 MAX_RUNS = 10_000
@@ -33,6 +38,7 @@ class Experiment:
     """A named grid; configs come seed by seed, so that a sweep cut short has whole grids of seeds.
 
     table, figure: of `report`, what the runs are for; empty where they are for none.
+    labels: those that files give, by the hash that a config names.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Experiment:
     table: str
     figure: str
     configs: tuple[Config, ...]
+    labels: "Mapping[str, GivenLabels]"
 
 
 def packaged() -> list[str]:
@@ -77,7 +84,8 @@ def read(path: Path, max_runs: int = MAX_RUNS) -> Experiment:
     try:
         axes = [_axes(_with_protocol({**shared, **block})) for block in blocks]
         check_count(sum(prod(map(len, block)) for block in axes), max_runs)
-        configs = [Config.from_user(**dict(values)) for block in axes for values in product(*block)]
+        given = _LabelFiles(path.parent)
+        configs = [given.config(dict(values)) for block in axes for values in product(*block)]
         figure = FIGURES.bind(str(content["figure"])).entry.name if "figure" in content else ""
         table = content.get("table", "" if figure else "closed-set")
         table = TABLES.bind(str(table)).entry.name if table else ""
@@ -91,7 +99,36 @@ def read(path: Path, max_runs: int = MAX_RUNS) -> Experiment:
         table=table,
         figure=figure,
         configs=tuple(sorted(dict.fromkeys(configs), key=lambda config: config.seed)),
+        labels=given.by_digest,
     )
+
+
+class _LabelFiles:
+    """The labels in files, each read once.  folder: where their paths start from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.read: dict[tuple[str, str], GivenLabels] = {}
+        self.by_digest: dict[str, GivenLabels] = {}
+
+    def config(self, values: dict[str, Any]) -> Config:
+        """The run with these values; the key `labels` is a FILE[:KEY].  Raises InputError."""
+        text = values.pop("labels", None)
+        if text is None:
+            return Config.from_user(**values)
+        from noisybench.inputs import Inputs, labels_of, with_inputs
+        from noisybench.labels.label_file import GivenLabels
+
+        key = str(text), str(values.get("dataset", Config.dataset))
+        if key not in self.read:
+            given, _ = labels_of(str(self.folder / key[0]), None, key[1])
+            if not isinstance(given, GivenLabels):
+                raise InvalidValue(
+                    f"{text} was written by `noisybench corrupt`: in an experiment, set the noise, rate and"
+                    f" seed that it was drawn with ({given.noise}, {given.rate:g} and {given.seed})."
+                )
+            self.read[key] = self.by_digest[given.digest] = given
+        return with_inputs(values, Inputs(self.read[key]))[0]
 
 
 def check_count(runs: int, max_runs: int) -> None:
@@ -115,7 +152,7 @@ def _axes(block: dict[Any, Any]) -> list[list[tuple[str, Any]]]:
     """The values of each key in a block.  Milestones are a list already, so one value."""
     fields = declared_fields()
     for key, values in block.items():
-        if not isinstance(key, str) or (key in fields and not fields[key].option.cli):
+        if not isinstance(key, str) or (key in fields and not fields[key].option.cli and key != "labels"):
             raise InvalidValue(f"An experiment cannot set '{key}'.")
         optional = key in fields and fields[key].optional
         if not optional and (values is None or (isinstance(values, list) and None in values)):

@@ -1,12 +1,14 @@
 """A sweep: which runs of an experiment are to be made, and making them one after the other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from noisybench.config import Config, first_stage
 from noisybench.errors import InputError, InvalidValue, RunBusy, RunFailed
-from noisybench.inputs import as_prepared
+from noisybench.inputs import Inputs, as_prepared
+from noisybench.labels.label_file import GivenLabels
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.observer import RunObserver
@@ -41,24 +43,33 @@ def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:
 @dataclass(frozen=True)
 class Job:
     """A run to carry out: `again`, if the store has it completed already; `for_estimate`, if it has it
-    completed without an estimate of the transition matrix, as runs of noisybench 0.1 are."""
+    completed without an estimate of the transition matrix, as runs of noisybench 0.1 are.  inputs: the files
+    that the config names by hash."""
 
     config: Config
     again: bool = False
     for_estimate: bool = False
+    inputs: Inputs = Inputs()
 
 
-def plan(configs: Iterable[Config], store: Store, force: bool = False) -> list[Job]:
+def plan(
+    configs: Iterable[Config],
+    store: Store,
+    force: bool = False,
+    labels: Mapping[str, GivenLabels] = MappingProxyType({}),
+) -> list[Job]:
     """The runs of `configs` that the store does not have (all with `force`), each after the first stage
-    that it needs: if the store has no estimate of its transition matrix, that run is a job as well."""
+    that it needs: if the store has no estimate of its transition matrix, that run is a job as well.
+    labels: from files, by the hash that a config names."""
     jobs: dict[str, Job] = {}
     for config in configs:
         if not force and store.completed(config.identity) is not None:
             continue
-        stage = first_stage(config)
+        stage, inputs = first_stage(config), Inputs(labels=labels.get(config.labels))
         if stage is not None and store.estimate(stage.identity) is None:
-            jobs[stage.identity] = replace(jobs.get(stage.identity, Job(stage)), for_estimate=True)
-        planned = jobs.get(config.identity, Job(config))
+            first = jobs.get(stage.identity, Job(stage, inputs=inputs))
+            jobs[stage.identity] = replace(first, for_estimate=True)
+        planned = jobs.get(config.identity, Job(config, inputs=inputs))
         jobs[config.identity] = replace(planned, again=force)
     return list(jobs.values())
 
@@ -87,6 +98,7 @@ def sweep(
                 store,
                 device,
                 observer,
+                job.inputs,
                 force=forced(job, store),
                 precision=precision,
                 for_estimate=job.for_estimate,

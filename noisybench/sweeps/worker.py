@@ -68,6 +68,7 @@ def work(
             opened,
             choose_device(device),
             PipeObserver(sender),
+            job.inputs,
             force=forced(job, opened),
             precision=precision,
             for_estimate=job.for_estimate,

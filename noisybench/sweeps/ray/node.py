@@ -94,6 +94,7 @@ def _train(request: RunRequest, folder: Path, observer: RunObserver) -> RunRespo
                     store,
                     choose_device(request.device),
                     observer,
+                    job.inputs,
                     force=forced(job, store),
                     precision=request.precision,
                     for_estimate=job.for_estimate,
