@@ -55,7 +55,8 @@ def test_a_shorthand_says_the_same_once() -> None:
 
 @pytest.mark.parametrize("registry", REGISTRIES.values(), ids=list(REGISTRIES))
 def test_every_entry_has_help_and_a_canonical_form_that_is_stable(registry: Registry) -> None:
-    for entry in registry:
+    # An earlier test may have read a file of a user.
+    for entry in (entry for entry in registry if entry.origin is None):
         assert entry.help and not entry.help.startswith(" ")
         assert all(declared.option.help for declared in entry.parameters.values())
         assert str(registry.bind(str(registry.bind(entry.name)))) == str(registry.bind(entry.name))

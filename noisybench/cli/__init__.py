@@ -55,7 +55,6 @@ app = typer.Typer(
     name="noisybench",
     help="Benchmark the training of image classifiers with noisy labels.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

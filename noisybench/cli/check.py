@@ -30,7 +30,7 @@ def check(
     kind: Annotated[Kind, typer.Option(help="What NAME is.")] = Kind.loss,
     as_json: AsJson = False,
 ) -> None:
-    """Check a loss, method, noise or model of your own before you train with it.
+    """Check a loss, method, noise or model of your own.
 
     The file is executed. Exits with 1 if a check fails.
     """

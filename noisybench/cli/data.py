@@ -107,7 +107,7 @@ def add(
         typer.Option(min=1, help="Own images: processes that read them.", show_default="one a core"),
     ] = None,
 ) -> None:
-    """Prepare a data set, built in or your own images, so that runs load it at once."""
+    """Prepare a data set, built in or of your own images."""
     if DATASETS.is_registered(name):
         _refuse_own_options(context, name)
         _add_built_in(name, source)
@@ -221,7 +221,7 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def remove(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete a prepared data set from the data home; the files it came from stay."""
+    """Delete a prepared data set, and not the files it came from."""
     prepared, path = datasets.prepared(name)
     if not yes and not typer.confirm(f"Delete the prepared {prepared.identity} in {path}?", err=True):
         raise InvalidValue("Nothing is deleted. Answer with y, or give --yes.")
@@ -231,7 +231,10 @@ def remove(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do
 
 @app.command()
 def verify(name: Name, json: Json = False) -> None:
-    """Recompute the fingerprint of a prepared data set, and say whether it is the canonical one."""
+    """Recompute the fingerprint of a prepared data set.
+
+    Says whether the data set is the canonical one.
+    """
     prepared = datasets.verify(name)
     if json:
         print_json(

@@ -14,7 +14,10 @@ def list_entries(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="losses, noises, models or datasets.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """List the losses (with their years), noises, models or data sets, with help and hyper-parameters."""
+    """List the losses, noises, models or data sets.
+
+    Prints their help and hyper-parameters, and of losses also the year.
+    """
     registries: dict[str, Registry[Any]] = {
         "losses": METHODS,
         "noises": NOISES,

@@ -27,9 +27,10 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure a run's best-validation network: accuracy, per class, confusion matrix, calibration.
+    """Measure a run's best-validation network in detail.
 
-    Open-set images have no true label and are left out.
+    Prints accuracy, also per class, the confusion matrix and the expected calibration error. Open-set images
+    have no true label and are left out.
     """
     import json
 

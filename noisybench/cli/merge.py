@@ -26,11 +26,12 @@ def merge(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Bring the runs of several stores, with their networks, into one, each run once.
+    """Bring the runs of several stores into one.
 
-    Merging again adds nothing.  Completed attempts at one run that measured different things are all
-    kept, and the one that completed last counts.  Where one of them must be wrong (other noisy labels,
-    or other numbers from one version on one kind of CPU), they are named, and the exit code is 1.
+    Each run is there once, with its network. Merging again adds nothing. Completed attempts at one run that
+    measured different things are all kept, and the one that completed last counts. Where one of them must
+    be wrong (other noisy labels, or other numbers from one version on one kind of CPU), they are named,
+    and the exit code is 1.
     """
     from noisybench.store.merge import merge as bring_together
 

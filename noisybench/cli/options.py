@@ -54,6 +54,18 @@ def _described(names: tuple[str, ...]) -> dict[str, tuple[OptionSpec, str]]:
     return described
 
 
+def option_name(field: str) -> str:
+    """The option of a field of Config."""
+    return f"--{field.replace('_', '-')}"
+
+
+def _known(declared: OptionSpec) -> list[tuple[str, str]]:
+    """The values that a shell offers for an option, with their help."""
+    if declared.option.kind:
+        return [(entry.name, entry.help) for entry in REGISTRIES[declared.option.kind]]
+    return [(choice, "") for choice in declared.option.choices]
+
+
 def _help(declared: OptionSpec) -> str:
     option = declared.option
     known = ", ".join(entry.name for entry in REGISTRIES[option.kind]) if option.kind else option.allowed
@@ -63,7 +75,15 @@ def _help(declared: OptionSpec) -> str:
 def _parameter(name: str, declared: OptionSpec, text: str) -> inspect.Parameter:
     metavar = "INTEGERS" if declared.is_list else METAVARS[declared.type]
     # Values stay text here: Config reads them, so that a wrong one gets the same message everywhere.
-    option = typer.Option(f"--{name.replace('_', '-')}", help=text, metavar=metavar, show_default=False)
+    option = typer.Option(
+        option_name(name),
+        help=text,
+        metavar=metavar,
+        show_default=False,
+        autocompletion=lambda incomplete: [
+            known for known in _known(declared) if known[0].startswith(incomplete)
+        ],
+    )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
     )

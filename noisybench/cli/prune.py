@@ -25,10 +25,10 @@ def prune(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Apply a run's best-validation network to its training set, and write which samples to keep.
+    """Write which training samples a run's network would keep.
 
-    The mask covers all training images of the data set; precision and recall of what it drops are
-    those over the samples that the run trained on.
+    The network is that of the best-validation epoch. The mask covers all training images of the data set;
+    precision and recall of what it drops are those over the samples that the run trained on.
     """
     from noisybench.store import Store
 

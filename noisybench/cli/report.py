@@ -101,10 +101,9 @@ def report(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Print a table of mean ± sample standard deviation over seeds, or what --compare, --rank or
-    --audit find.
+    """Print a table over seeds or a comparison, or draw a figure.
 
-    Accuracies are in percent.
+    A table has mean ± sample standard deviation. Accuracies are in percent.
     """
     from noisybench.store import Store
 

@@ -60,7 +60,7 @@ def list_runs(
 
 @app.command()
 def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None:
-    """Show one run: how it was set up, where it ran, and what it measured."""
+    """Show how one run was set up, where it ran and what it measured."""
     from noisybench.store import Store
 
     store = Store.read(db)

@@ -37,6 +37,7 @@ def sweep(
         str,
         typer.Argument(
             metavar="EXPERIMENT",
+            autocompletion=lambda incomplete: [known for known in packaged() if known.startswith(incomplete)],
             help=f"Name of an experiment ({', '.join(packaged())}) or a YAML file with one.",
             show_default=False,
         ),
@@ -128,9 +129,10 @@ def sweep(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Carry out the runs of an experiment that the store does not have, and print its table.
+    """Train the runs of an experiment, and print its table.
 
-    A run of forward-that needs the cce run beside it: where the store lacks that, it is made first.
+    Runs that the store has completed are not trained again. A run of forward-that needs the cce run beside
+    it: where the store lacks that, it is made first.
     """
     on_ray = executor is Executor.ray
     ours = (("--jobs", jobs_at_once), ("--stalled", stalled))
@@ -153,7 +155,7 @@ def sweep(
     from noisybench.sweeps.ray.requests import Resources
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard
-    from noisybench.sweeps.sweep import matching, plan, prepared, with_seeds
+    from noisybench.sweeps.sweep import matching, plan, planned, prepared, with_seeds
     from noisybench.training.device import check, several
 
     part = None if shard is None else Shard.read(shard)
@@ -169,7 +171,7 @@ def sweep(
             db = shard_database(part)
         if not quiet:
             tell(f"Shard {part} has {len(chosen)} of {whole} runs, in {db}.")
-    configs = prepared(chosen)
+    configs, problems = planned(chosen) if dry_run else (prepared(chosen), [])
     # A dry run leaves no file behind.
     opening = Store.read if dry_run and db.exists() else Store.open
     store = opening(Path(":memory:") if dry_run and not db.exists() else db)
@@ -179,6 +181,8 @@ def sweep(
     at_once = 0 if on_ray else jobs_at_once or default_jobs(len(all_configs), several(device))
     if dry_run:
         show_plan(configs, jobs, store, device, at_once)
+        for problem in problems:
+            warn(problem)
         return
     if network_warning(db):
         warn(network_warning(db))

@@ -1,5 +1,7 @@
 """`noisybench train`: one run."""
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,10 +9,11 @@ import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Precision, Quiet
 from noisybench.cli.console import print_json, say, tell, warn
-from noisybench.cli.options import config_options
+from noisybench.cli.options import config_options, option_name
 from noisybench.errors import InvalidValue, RunFailed
 
 if TYPE_CHECKING:
+    from noisybench.config import Config
     from noisybench.store import Row
 
 SUMMARY = (
@@ -39,6 +42,12 @@ def train(
     device: Device = "auto",
     precision: Precision = "auto",
     force: Force = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Only print the whole configuration, and the command that names all of it."
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **values: Any,
@@ -48,23 +57,36 @@ def train(
     Without further options this is the protocol of the data set. A run that the store has is shown,
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
+    from noisybench.config import Config
     from noisybench.inputs import Inputs, labels_of, transition_of, with_inputs
     from noisybench.labels.drawing import intolerable
     from noisybench.labels.masks import Mask
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
     from noisybench.sweeps.run import run
-    from noisybench.sweeps.sweep import forced, plan
+    from noisybench.sweeps.sweep import forced, plan, planned
 
     if label_order is not None and labels is None:
         raise InvalidValue("--label-order says where --labels belong. Give --labels too, or omit it.")
     given, placed = (None, "") if labels is None else labels_of(labels, label_order, values["dataset"])
     if placed:
         tell(placed)
-    config, inputs = with_inputs(values, Inputs(given, None if keep is None else Mask.read(keep)))
+    files = Inputs(given, None if keep is None else Mask.read(keep))
+    if dry_run and files == Inputs():
+        # Data that is not prepared here is only warned of.
+        (config,), problems = planned([Config.from_user(**values)])
+        inputs = files
+    else:
+        (config, inputs), problems = with_inputs(values, files), []
 
     from noisybench.cli.progress import progress
     from noisybench.training.device import choose_device
+
+    if dry_run:
+        show_config(config, command_of(config, values, labels, label_order, keep), as_json)
+        for problem in problems:
+            warn(problem)
+        return
 
     # A matrix that a manifest has is that of its noise and rate, which the config has too.
     warning = intolerable(transition_of(config))
@@ -98,6 +120,43 @@ def train(
     if not jobs:
         tell(f"Run {row['id']} is in {db} already; --force trains it again.")
     show(row)
+
+
+def command_of(
+    config: "Config",
+    values: Mapping[str, Any],
+    labels: str | None,
+    label_order: Path | None,
+    keep: Path | None,
+) -> str:
+    """The command that trains the run of a config, whatever the defaults and protocols of another version.
+
+    values: the options that the user gave, which say where a file of code is.
+    """
+    from noisybench.config import declared_fields
+
+    words = ["noisybench", "train"]
+    row = config.row()
+    for name, declared in declared_fields().items():
+        if declared.option.cli and row[name] is not None:
+            text = str(row[name])
+            path, _, _ = str(values.get(name) or "").rpartition(".py:")
+            words += [option_name(name), str(Path(path).parent / text) if path else text]
+    files = (("--labels", labels), ("--label-order", label_order), ("--keep", keep))
+    for option, file in files:
+        words += [] if file is None else [option, str(file)]
+    return shlex.join(words)
+
+
+def show_config(config: "Config", command: str, as_json: bool) -> None:
+    """The configuration of a run and its command."""
+    row = {name: value for name, value in config.row().items() if value not in (None, "")}
+    if as_json:
+        print_json({**row, "identity": config.identity, "command": command})
+        return
+    for name, value in row.items():
+        say(f"{name.replace('_', '-'):<14}{value}")
+    say(f"{'identity':<14}{config.identity}\n\n{command}")
 
 
 def summary(row: "Row") -> dict[str, Any]:

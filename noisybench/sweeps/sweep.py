@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from noisybench.config import Config, first_stage
-from noisybench.errors import InputError, InvalidValue, RunBusy, RunFailed
+from noisybench.errors import DataError, InputError, InvalidValue, RunBusy, RunFailed
 from noisybench.inputs import Inputs, as_prepared
 from noisybench.labels.label_file import GivenLabels
 from noisybench.reporting.selection import select
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 def prepared(configs: Iterable[Config]) -> list[Config]:
     """The configs with the data sets as they are prepared here.  Raises DataError if one is not."""
     return [as_prepared(config) for config in configs]
+
+
+def planned(configs: Iterable[Config]) -> tuple[list[Config], list[str]]:
+    """As `prepared`, but with the canonical data set where one cannot be used here, and with the reasons."""
+    found, problems = [], []
+    for config in configs:
+        try:
+            found.append(as_prepared(config))
+        except DataError as error:
+            found.append(config)
+            problems.append(str(error))
+    return found, list(dict.fromkeys(problems))
 
 
 def with_seeds(configs: Iterable[Config], n: int) -> list[Config]:
