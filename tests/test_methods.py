@@ -83,7 +83,7 @@ def test_a_loss_that_breaks_the_contract_is_told(what: str, tmp_path: Path) -> N
 def test_what_a_method_measures_is_what_it_optimises(name: str) -> None:
     """The mean training loss of an epoch of one batch is the loss before the step."""
     made = training(loss=name, model="mlp", batch_size=360)
-    (step,) = epoch_steps(np.arange(360), 360, False, 0, 1, CPU)
+    step = first_step(made, 360)
     made.method.before_epoch(1, made.state)
     made.model.train()
     saved = {key: value.clone() for key, value in made.state.items()}
@@ -96,9 +96,16 @@ def test_what_a_method_measures_is_what_it_optimises(name: str) -> None:
     assert sums.means()[0] == pytest.approx(losses.mean().item(), rel=1e-5)
 
 
+def first_step(made: Any, size: int) -> Any:
+    """The first step of a run, with `size` samples."""
+    method = made.method
+    numbers = method.random_numbers(made.data.n_classes)
+    return next(epoch_steps(np.arange(len(made.given)), size, made.augment, 0, 1, CPU, method.views, numbers))
+
+
 def stepped(made: Any, rows: int = 60) -> tuple[Any, Any, Any]:
     """The first batch of a run, with the output of the network for it."""
-    step = next(epoch_steps(np.arange(len(made.given)), rows, False, 0, 1, CPU))
+    step = first_step(made, rows)
     made.model.train()
     batch = made.batch(step)
     return step, batch, made.method.forward(made.model, batch, made.state)

@@ -21,6 +21,13 @@ from noisybench.methods import mentornet as mentornet
 from noisybench.methods import co_teaching_plus as co_teaching_plus
 from noisybench.methods import jocor as jocor
 from noisybench.methods import cores as cores
+from noisybench.methods import confusion_layer as confusion_layer
+from noisybench.methods import dropout_noise as dropout_noise
+from noisybench.methods import noise_adaptation as noise_adaptation
+from noisybench.methods import rank_pruning as rank_pruning
+from noisybench.methods import joint_optimisation as joint_optimisation
+from noisybench.methods import gjs as gjs
+from noisybench.methods import sop as sop
 
 # isort: on
 from noisybench.methods.method import (
