@@ -56,6 +56,9 @@ class Config:
     code: Annotated[
         str, Option("files of the user that define what the run names, with hashes", cli=False)
     ] = ""
+    revision: Annotated[
+        int, Option("revision of the method; its numbers changed with each", minimum=1, cli=False)
+    ] = 1
     loss: Annotated[str, Option("loss", kind="loss")] = "cce"
     seed: Seed = 0
     train_size: Annotated[
@@ -91,6 +94,10 @@ class Config:
         int | None,
         Option(f"epochs between prunings, where the loss prunes [{PROTOCOL_SCALED}]", minimum=1),
     ]
+    precision: Annotated[
+        str,
+        Option("what to compute in; auto: bf16 where the hardware has it", choices=("auto", "fp32", "bf16")),
+    ] = "auto"
 
     @classmethod
     def create(cls, **given: Any) -> "Config":
@@ -115,8 +122,9 @@ class Config:
         values = {key: declared_fields()[key].read(key, value) for key, value in given.items()}
         dataset = values.get("dataset", cls.dataset)
         info = DATASETS[DatasetName.read(dataset).stem].metadata
-        own = method_of(METHODS.bind(values.get("loss", cls.loss), files=files)).protocol
-        values = _with_protocol({**own, **values}, info.protocol)
+        method = method_of(METHODS.bind(values.get("loss", cls.loss), files=files))
+        values = _with_protocol({**method.protocol, **values}, info.protocol)
+        values["revision"] = method.revision
         for f in fields(cls):
             if f.default is not MISSING:
                 values.setdefault(f.name, f.default)
@@ -200,7 +208,10 @@ class Config:
 def first_stage(config: Config) -> Config | None:
     """The run whose network estimates what the loss of `config` needs, if it needs such a run."""
     stage = config.method.first_stage
-    return replace(config, loss=str(METHODS.bind(stage))) if stage else None
+    if not stage:
+        return None
+    bound = METHODS.bind(stage)
+    return replace(config, loss=str(bound), revision=method_of(bound).revision)
 
 
 @cache
@@ -363,6 +374,7 @@ class Result:
 class Provenance:
     """Where and with what a run was made: recorded beside it, no part of its identity.
 
+    computed_in: "fp32" or "bf16", by the `precision` of the Config or, where that is "auto", by the hardware.
     labels_sha256: of the noisy labels of all training images; commit: of noisybench's own checkout;
     began: what tells the process from a later one of its number, where the system does; cpu: the
     instructions that torch computes with on the CPU, such as "AVX2".  device and cpu name the earlier ones
@@ -370,7 +382,7 @@ class Provenance:
     """
 
     device: str
-    precision: str
+    computed_in: str
     noisybench: str
     torch: str
     commit: str | None

@@ -1,6 +1,6 @@
 """Config: what defines a run, its canonical form and its identity."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ CHANGED: dict[str, Any] = {
     "labels": "0123456789abcdef",
     "keep": "0123456789abcdef",
     "code": "own_loss.py:0123456789abcdef",
+    "revision": 2,
     "loss": "lq",
     "seed": 1,
     "train_size": 500,
@@ -35,6 +36,7 @@ CHANGED: dict[str, Any] = {
     "augment": "flip-crop",
     "prune_from": 11,
     "prune_every": 4,
+    "precision": "fp32",
 }
 NAMES = [f.name for f in fields(Config)]
 
@@ -130,6 +132,8 @@ def test_every_field_is_part_of_the_identity() -> None:
     config = Config.create(loss="trunc-lq")
     whole = {**config.row(), "milestones": config.milestones}
     identities = {name: Config.create(**{**whole, name: value}).identity for name, value in CHANGED.items()}
+    assert identities["revision"] == config.identity, "it is the method's to say"
+    identities["revision"] = replace(config, revision=2).identity
     assert config.identity not in identities.values()
     assert len(set(identities.values())) == len(NAMES)
 

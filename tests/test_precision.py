@@ -48,8 +48,8 @@ def test_auto_is_bf16_where_the_processor_has_it(
 
 
 def test_a_precision_that_there_is_not() -> None:
-    with pytest.raises(InvalidValue, match="precision is 'fp16', but must be one of auto, fp32, bf16"):
-        choose_precision("fp16", CPU)
+    with pytest.raises(InvalidValue, match="precision is 'fp16', but must be text, one of auto, fp32, bf16"):
+        Config.create(precision="fp16")
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn6(width=8)", "resnet8(width=8)"])
@@ -93,10 +93,12 @@ def test_both_precisions_learn_alike() -> None:
 
 
 def test_the_precision_is_recorded(tmp_path: Path) -> None:
-    config = Config.create(epochs=1, train_size=100)
     store = Store.open(tmp_path / "runs.db")
-    assert run(config, store, CPU, RunObserver(), precision="bf16")["precision"] == "bf16"
-    assert run(config, store, CPU, RunObserver(), force=True, precision="fp32")["precision"] == "fp32"
+    configs = [Config.create(epochs=1, train_size=100, precision=name) for name in ("bf16", "fp32", "auto")]
+    rows = [run(config, store, CPU, RunObserver()) for config in configs]
+    assert [row["computed_in"] for row in rows] == ["bf16", "fp32", choose_precision("auto", CPU)]
+    assert [row["precision"] for row in rows] == ["bf16", "fp32", "auto"]
+    assert len({row["identity"] for row in rows}) == 3, "what is given is a run of its own"
 
 
 def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def run(accuracy: float | None = None, status: str = "completed", **fields: Any)
         "reason": None,
         **config.row(),
         **measured,
-        "precision": "fp32",
+        "computed_in": "fp32",
     }
 
 
@@ -137,6 +137,7 @@ OTHER = {
     "labels": "abc",
     "keep": "abc",
     "code": "own.py:abc",
+    "revision": 2,
     "train_size": 50,
     "validation": 0.2,
     "model": "mlp(hidden=256)",
@@ -150,6 +151,7 @@ OTHER = {
     "augment": "flip-crop",
     "prune_from": 5,
     "prune_every": 2,
+    "precision": "bf16",
 }
 
 

@@ -233,8 +233,8 @@ def test_settings_are_all_fields_but_place_and_seed() -> None:
 
 
 def test_a_mean_over_several_precisions_is_said() -> None:
-    half = {**run(0.6, seed=1), "precision": "bf16"}
+    half = {**run(0.6, seed=1), "computed_in": "bf16"}
     (note,) = table(run(0.5), half).notes
     assert "bf16 (1 runs), fp32 (1 runs)" in note and "Means over several: cce on digits" in note
-    (note,) = table(run(0.5), {**run(0.6, loss="mae"), "precision": "bf16"}).notes
+    (note,) = table(run(0.5), {**run(0.6, loss="mae"), "computed_in": "bf16"}).notes
     assert "No mean is over several" in note

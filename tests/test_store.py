@@ -16,7 +16,7 @@ from noisybench.store.schema import VERSION
 CONFIG = Config.create(loss="lq", seed=3)
 HERE = Provenance(
     device="cpu",
-    precision="fp32",
+    computed_in="fp32",
     noisybench="0",
     torch="0",
     commit=None,

@@ -15,9 +15,6 @@ RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, or its beginning.", show_default=False)
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[
-    str, typer.Option("--precision", help="auto (bf16 where the hardware has it), fp32 or bf16.")
-]
 Force = Annotated[bool, typer.Option("--force", help="Train again what the store has already.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Overwrite = Annotated[

@@ -22,7 +22,6 @@ class Local:
     """This machine.  n_jobs: how many runs train at the same time, each in a process of its own."""
 
     device: str
-    precision: str
     n_jobs: int
     retries: int
     timeout: "StallTimeout"
@@ -35,9 +34,7 @@ class Local:
 
         with progress(len(jobs), quiet) as observer:
             devices = several(self.device)
-            parallel = Parallel(
-                store, devices, self.n_jobs, observer, self.retries, self.timeout, self.precision
-            )
+            parallel = Parallel(store, devices, self.n_jobs, observer, self.retries, self.timeout)
             return parallel.sweep(jobs)
 
 
@@ -46,7 +43,6 @@ class OnRay:
     """A Ray cluster.  address: of its head; None for the one that Ray's settings name, or a new one here."""
 
     device: str
-    precision: str
     address: str | None
     resources: "Resources"
     retries: int
@@ -58,7 +54,7 @@ class OnRay:
         from noisybench.sweeps.ray.connection import connected
 
         with connected(self.address) as started_here, progress(len(jobs), quiet) as observer:
-            cluster = Cluster(store, self.device, self.resources, observer, self.retries, self.precision)
+            cluster = Cluster(store, self.device, self.resources, observer, self.retries)
             if missing := cluster.missing():
                 if started_here:
                     raise InvalidValue(missing)

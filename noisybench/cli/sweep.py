@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, Database, Device, Force, Precision, Quiet, Where
+from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet, Where
 from noisybench.cli.console import complain, say, tell, warn
+from noisybench.config import declared_fields
 from noisybench.errors import InvalidValue, RunFailed, join_limited
 from noisybench.sweeps.grid import MAX_RUNS, check_count, load, packaged
 from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, StallTimeout
@@ -125,7 +126,10 @@ def sweep(
     ] = MAX_RUNS,
     db: Database = DATABASE,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Compute in fp32, bf16 or auto, whatever the experiment says.", show_default=False),
+    ] = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -147,6 +151,10 @@ def sweep(
             f"device is '{device}', but Ray chooses a GPU for each run: omit --device, or give cuda or cpu."
         )
     experiment = load(name, max_runs)
+    if precision is not None:
+        value = declared_fields()["precision"].read("precision", precision)
+        with_precision = dict.fromkeys(replace(config, precision=value) for config in experiment.configs)
+        experiment = replace(experiment, configs=tuple(with_precision))
 
     from noisybench.cli.executors import Local, OnRay
     from noisybench.cli.report import print_table
@@ -156,7 +164,7 @@ def sweep(
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, planned, prepared, with_seeds
-    from noisybench.training.device import check, several
+    from noisybench.training.device import several
 
     part = None if shard is None else Shard.read(shard)
     if seeds is not None:
@@ -176,7 +184,6 @@ def sweep(
     opening = Store.read if dry_run and db.exists() else Store.open
     store = opening(Path(":memory:") if dry_run and not db.exists() else db)
     jobs = plan(configs, store, force, experiment.labels)
-    check(precision)
     # What a node of Ray has is for the node to say.
     at_once = 0 if on_ray else jobs_at_once or default_jobs(len(all_configs), several(device))
     if dry_run:
@@ -193,10 +200,10 @@ def sweep(
     place: Local | OnRay
     if on_ray:
         resources = Resources(cpus_per_run or 1, gpus_per_run)
-        place = OnRay(device, precision, address, resources, retries or 0)
+        place = OnRay(device, address, resources, retries or 0)
     else:
         timeout = StallTimeout(None if stalled is None else 60 * stalled)
-        place = Local(device, precision, at_once, retries or 0, timeout)
+        place = Local(device, at_once, retries or 0, timeout)
     failed, left = place.execute(jobs, store, quiet) if jobs else ([], 0)
     results = store.results()
     if experiment.table:

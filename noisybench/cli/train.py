@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Precision, Quiet
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Quiet
 from noisybench.cli.console import print_json, say, tell, warn
 from noisybench.cli.options import config_options, option_name
 from noisybench.errors import InvalidValue, RunFailed
@@ -40,7 +40,6 @@ def train(
     ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
-    precision: Precision = "auto",
     force: Force = False,
     dry_run: Annotated[
         bool,
@@ -105,7 +104,6 @@ def train(
                     display,
                     inputs,
                     forced(job, store),
-                    precision,
                     job.for_estimate,
                 )
         except RunFailed:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class BackwardEstimated(ForwardEstimated):
     """Backward correction with a matrix T̂ that the cce run of the seed estimates (Patrini et al. 2017)."""
 
+    revision = 1
+
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         return backward_t(output, batch.given, transition=state["transition"])
 

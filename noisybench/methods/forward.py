@@ -18,6 +18,8 @@ class ForwardEstimated(Method):
     """Forward correction with a matrix T̂ that the cce run of the seed estimates (Patrini et al. 2017)."""
 
     first_stage = "cce"
+    # 1: T̂ was estimated from the training part alone, and not from the validation images too.
+    revision = 2
 
     def start(self, data: TrainingData) -> State:
         assert data.transition is not None, "the first stage estimated it"

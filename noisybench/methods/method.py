@@ -106,6 +106,8 @@ class Method:
     needs_transition: whether `TrainingData.transition` must be there.
     first_stage: the method of a run, at the same seed and noise, whose network estimates the transition
     matrix for this one.
+    revision: to be increased when a change of the method changes its numbers: runs of each revision are
+    runs of their own.
     """
 
     protocol: ClassVar[Mapping[str, Any]] = {}
@@ -114,6 +116,7 @@ class Method:
     needs_features: ClassVar[bool] = False
     needs_transition: ClassVar[bool] = False
     first_stage: ClassVar[str] = ""
+    revision: ClassVar[int] = 1
 
     def __init__(self, **hyper_parameters: Any) -> None:
         for name, value in hyper_parameters.items():

@@ -65,6 +65,8 @@ class IterativeLearning(Method):
     """
 
     neighbours: Neighbours = 2000
+    # 1: both output layers had a ReLU before them, and the second one weighed 0.1 in the first round.
+    revision = 2
     has_schedule = True
     needs_features = True
     protocol = {

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config
-from noisybench.errors import UnknownName, join_limited
+from noisybench.errors import InputError, UnknownName, join_limited
+from noisybench.methods import method_of
+from noisybench.registry import METHODS
 from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, UNFINISHED, WHOLE, as_records
 from noisybench.reporting.tables import Cell
 
@@ -164,22 +166,36 @@ def notes(runs: "DataFrame") -> list[str]:
     again = completed["id"][completed["attempt"] > 1]
     if len(again):
         sentences.append(f"Trained more than once: {join_limited(sorted(again))}.")
+    for method, group in completed.groupby("loss"):
+        ids = sorted(group["id"][group["revision"] < _revision(str(method))])
+        if ids:
+            sentences.append(
+                f"Trained by an earlier revision of {method}, whose numbers differ: {join_limited(ids)}."
+            )
     return [*sentences, *_precisions(completed)]
+
+
+def _revision(loss: str) -> int:
+    """The revision of a method today; 0 for a method that is not known here."""
+    try:
+        return method_of(METHODS.bind(loss)).revision
+    except InputError:
+        return 0
 
 
 def _precisions(completed: "DataFrame") -> list[str]:
     """Where the runs did not all compute in one precision: how many in each, and which means are over
     several."""
-    counts = completed["precision"].value_counts().sort_index()
+    counts = completed["computed_in"].value_counts().sort_index()
     if len(counts) < 2:
         return []
     kept = [*PLACE, *SCHEDULE, *SETTINGS]
-    several = completed.astype(WHOLE).groupby(kept, dropna=False)["precision"].nunique().reset_index()
-    mixed = as_records(several[several["precision"] > 1])
+    several = completed.astype(WHOLE).groupby(kept, dropna=False)["computed_in"].nunique().reset_index()
+    mixed = as_records(several[several["computed_in"] > 1])
     places = dict.fromkeys(f"{r['loss']} on {r['dataset']} with {noise_label(r)}" for r in mixed)
     means = f" Means over several: {join_limited(places)}." if places else " No mean is over several."
     runs = ", ".join(f"{precision} ({count} runs)" for precision, count in counts.items())
-    return [f"Computed in different precisions: {runs}.{means} --where precision={counts.index[0]} is one."]
+    return [f"Computed in different precisions: {runs}.{means} --where computed_in={counts.index[0]} is one."]
 
 
 def idle_prunings(runs: "DataFrame") -> list[str]:

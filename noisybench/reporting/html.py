@@ -86,7 +86,7 @@ def _facts(runs: "DataFrame") -> list[tuple[str, str]]:
     completed = runs[runs["status"].eq("completed")]
     if completed.empty:
         return []
-    precisions = completed["precision"].value_counts().sort_index()
+    precisions = completed["computed_in"].value_counts().sort_index()
     return [
         ("Completed runs", str(len(completed))),
         ("Last run ended", str(completed["ended"].dropna().max())),

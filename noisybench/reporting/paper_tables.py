@@ -158,6 +158,8 @@ def _names(records: Sequence[Record], settings: Sequence[str]) -> dict[tuple[Any
         differing = formatting.differing(siblings, SCHEDULE)
         if "code" in differing:
             own.append(record["code"])
+        if "revision" in differing:
+            own.append(f"revision {record['revision']}")
         if {"prune_from", "prune_every"} & set(differing):
             own.append(formatting.pruned(record))
         names[_variant(record, settings)] = ", ".join([record["loss"], *own])

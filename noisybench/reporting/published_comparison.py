@@ -121,7 +121,8 @@ def _deviations(record: Record, known: Source) -> list[str]:
     return [
         f"{formatting.setting(name, record)} (protocol: {_usual(name, usual[name])})"
         for name in ("dataset", *SETTINGS, *SCHEDULE)
-        if record[name] != usual[name]
+        # Which precision a run computed in is said in a note: the paper does not state its own.
+        if name != "precision" and record[name] != usual[name]
     ]
 
 
@@ -257,7 +258,7 @@ def _left_out(cells: "DataFrame", published: Sequence[PublishedValue | None]) ->
 
 def _rounded(runs: "DataFrame") -> list[str]:
     """Which of the runs did not compute in full single precision."""
-    others = runs["precision"][runs["status"].eq("completed") & runs["precision"].ne(PRECISION)]
+    others = runs["computed_in"][runs["status"].eq("completed") & runs["computed_in"].ne(PRECISION)]
     return [
         f"{count} of the runs computed convolutions in {precision}, not {PRECISION}: that is no setting here,"
         " and so no deviation."

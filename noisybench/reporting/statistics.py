@@ -15,7 +15,7 @@ UNFINISHED = ("failed", "interrupted", "running")
 # Runs that differ in any of these are never averaged together: what is left is the seed.
 # When to prune belongs to the method, as only some losses prune; the settings hold for all of a table.
 PLACE = ("dataset", "loss", "noise", "rate")
-SCHEDULE = ("prune_from", "prune_every", "code")
+SCHEDULE = ("prune_from", "prune_every", "code", "revision")
 SETTINGS = tuple(name for name in declared_fields() if name not in (*PLACE, *SCHEDULE, "seed"))
 
 # What a run learns from.  The other settings are how: in the open-set table, methods have their own.

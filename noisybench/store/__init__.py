@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Matrix = list[list[float]]
 
+# Of the way in which T̂ is estimated.  Earlier ones used the training part alone, without validation images.
+ESTIMATE_REVISION = 2
+
 # Columns that name one place after another where a run was resumed elsewhere, and what stands between.
 PLACES = ("device", "cpu")
 RESUMED = ", then "
@@ -145,8 +148,9 @@ class Store(Tables):
         """Store the transition matrix that was estimated for a run, and the actual one of its noise, if it
         has one."""
         matrices = {"estimated": json.dumps(estimate.matrix), "actual": json.dumps(actual)}
+        row = {"run": run, "estimated_by": estimate.run, **matrices, "revision": ESTIMATE_REVISION}
         with self.transaction():
-            self.insert("transitions", {"run": run, "estimated_by": estimate.run, **matrices})
+            self.insert("transitions", row)
 
     def complete(self, run: str, result: Result, reason: str = "") -> None:
         """Record what a run measured.  reason: why it ended before its last epoch, if it did."""
@@ -224,10 +228,13 @@ class Store(Tables):
         return rows[0] if rows else None
 
     def estimate(self, identity: str) -> Estimate | None:
-        """The transition matrix that the completed run of a config estimated, if there is one."""
+        """The transition matrix that the completed run of a config estimated, as it is estimated today, if
+        there is one."""
         row = self.completed(identity)
-        matrices = [] if row is None else self.details("transitions", row["id"])
-        return Estimate(matrices[0]["run"], json.loads(matrices[0]["estimated"])) if matrices else None
+        for matrices in [] if row is None else self.details("transitions", row["id"]):
+            if matrices["revision"] == ESTIMATE_REVISION:
+                return Estimate(matrices["run"], json.loads(matrices["estimated"]))
+        return None
 
     def find(self, run: str) -> Row:
         """The run whose id is `run` or begins with it.  Raises StoreError or InvalidValue."""

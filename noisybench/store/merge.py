@@ -39,7 +39,7 @@ STAGE = re.compile(r"\.merge-([1-9][0-9]{0,9})(-.*)?")
 MEASURED = tuple(f.name for f in fields(Result) if f.name != "seconds")
 # Two trainings of one config that share these give the same numbers, but for those on GPUs, which add up sums
 # in another order each time, and those that were resumed elsewhere.
-SETTING = ("device", "cpu", "precision", "noisybench", "torch", "commit")
+SETTING = ("device", "cpu", "computed_in", "noisybench", "torch", "commit")
 # What a run measured: these tables, without the columns that depend on place and speed.
 TABLES = ("epochs", "prunings", "transitions")
 LEFT_OUT = ("run", "seconds", "estimated_by")

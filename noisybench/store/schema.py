@@ -1,7 +1,7 @@
 """The tables and views of the store.
 
 Columns come from the declarations of what they hold.  A store that was made before a column was
-declared gains it when it is opened; what else changes between versions takes a step in `migrate`.
+declared gains it when it is opened; what else changes between versions is a step in MIGRATIONS.
 """
 
 import sqlite3
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What SQLite's own header says of the file: whose it is, and which version of the format it has.
 APPLICATION = int.from_bytes(b"nois")
-VERSION = 2
+VERSION = 3
 
 Columns = dict[str, type]
 
@@ -50,7 +50,10 @@ def tables() -> dict[str, tuple[Columns, tuple[str, ...]]]:
         "runs": ({**run, **config, **_columns(Result), **_columns(Provenance), **times}, ("id",)),
         "epochs": ({"run": str, **_columns(Epoch)}, ("run", "epoch")),
         "prunings": ({"run": str, **_columns(Pruning)}, ("run", "epoch")),
-        "transitions": ({"run": str, "estimated_by": str, "estimated": str, "actual": str}, ("run",)),
+        "transitions": (
+            {"run": str, "estimated_by": str, "estimated": str, "actual": str, "revision": int},
+            ("run",),
+        ),
         "evaluations": ({"run": str, "split": str, **measures}, ("run", "split")),
     }
 
@@ -76,33 +79,48 @@ def migrate(conn: sqlite3.Connection) -> None:
         conn.execute("BEGIN IMMEDIATE")
         if _is_current(conn):
             return
-        for table, (columns, key) in tables().items():
-            present = _present(conn, table)
-            if not present:
-                parent = [("run", "runs", "id")] if "run" in columns else []
-                db.table(table).create(columns, pk=key if len(key) > 1 else key[0], foreign_keys=parent)
-            else:
-                for name in columns.keys() - present:
-                    _add_column(db, table, name, columns[name])
-        db.table("runs").create_index(["identity", "attempt"], unique=True, if_not_exists=True)
-        for view, sql in VIEWS.items():
-            db.create_view(view, sql, replace=True)
         (version,) = conn.execute("PRAGMA user_version").fetchone()
-        if version < 2:
-            if found := malformed_id(conn, ("runs",)):
-                raise StoreError(f"The store cannot be brought up to date: {found}.")
-            _identities_of_version_2(conn)
+        for step in MIGRATIONS:
+            step(db, version)
         conn.execute(f"PRAGMA application_id = {APPLICATION}")
         conn.execute(f"PRAGMA user_version = {VERSION}")
     # From its log into the file: whoever reads that alone sees whose it is.
     conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
-def _identities_of_version_2(conn: sqlite3.Connection) -> None:
-    """Give the runs of an older store the identities of today; their ids stay.
+def name_computed_precision(db: "Database", version: int) -> None:
+    """Before version 3, the precision that a run computed in was the column `precision`, which is now the one
+    that was asked for."""
+    if version < 3 and "precision" in _present(db.conn, "runs"):
+        db.conn.execute("ALTER TABLE runs RENAME COLUMN precision TO computed_in")
+
+
+def declared_columns(db: "Database", version: int) -> None:
+    """Create the tables, columns and views that are missing.  Earlier runs have the default of a field of
+    Config, and so also the first revision of their method."""
+    for table, (columns, key) in tables().items():
+        present = _present(db.conn, table)
+        if not present:
+            parent = [("run", "runs", "id")] if "run" in columns else []
+            db.table(table).create(columns, pk=key if len(key) > 1 else key[0], foreign_keys=parent)
+        else:
+            for name in columns.keys() - present:
+                _add_column(db, table, name, columns[name])
+    db.table("runs").create_index(["identity", "attempt"], unique=True, if_not_exists=True)
+    for view, sql in VIEWS.items():
+        db.create_view(view, sql, replace=True)
+
+
+def identities_without_defaults(db: "Database", version: int) -> None:
+    """Since version 2, identities leave out hyper-parameters at their default; the ids of runs stay.
 
     A run that this noisybench cannot read, as one of another loss, keeps its identity.
     """
+    if version >= 2:
+        return
+    conn = db.conn
+    if problem := malformed_id(conn, ("runs",)):
+        raise StoreError(f"The store cannot be brought up to date: {problem}.")
     cursor = conn.execute("SELECT * FROM runs ORDER BY attempt")
     names = [column[0] for column in cursor.description]
     attempts: Counter[str] = Counter()
@@ -116,6 +134,10 @@ def _identities_of_version_2(conn: sqlite3.Connection) -> None:
                 "UPDATE runs SET identity = ?, attempt = ? WHERE id = ?",
                 [identity, attempts[identity], row["id"]],
             )
+
+
+# What brings a new store, or one of an earlier version, up to date, in this order.
+MIGRATIONS = (name_computed_precision, declared_columns, identities_without_defaults)
 
 
 def _keep_log(conn: sqlite3.Connection) -> None:

@@ -12,7 +12,7 @@ from noisybench.registry import METHODS, Bound
 from noisybench.store import Store
 
 # What the time of an epoch depends on, beside the method.
-KIND = ("dataset", "model", "train_size", "validation", "batch_size", "augment")
+KIND = ("dataset", "model", "train_size", "validation", "batch_size", "augment", "precision")
 Kind = tuple[object, ...]
 
 

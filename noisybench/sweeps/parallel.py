@@ -91,10 +91,9 @@ class Parallel(JobQueue):
         observer: RunObserver,
         retries: int = 0,
         timeout: StallTimeout = StallTimeout(),  # noqa: B008  (frozen)
-        precision: str = "auto",
     ) -> None:
         super().__init__(store, observer, retries)
-        self.devices, self.n_jobs, self.timeout, self.precision = devices, n_jobs, timeout, precision
+        self.devices, self.n_jobs, self.timeout = devices, n_jobs, timeout
         self.threads = threads_per_job(n_jobs)
         self.context: SpawnContext | ForkServerContext
         if os.name == "nt":
@@ -145,7 +144,7 @@ class Parallel(JobQueue):
         device = min(self.devices, key=lambda name: runs_on[name])
         output = folder / f"{identity}-{self.tries[identity]}.txt"
         receiver, sender = self.context.Pipe(duplex=False)
-        arguments = (job, self.store.path, device, self.precision, self.threads, output, sender)
+        arguments = (job, self.store.path, device, self.threads, output, sender)
         process = self.context.Process(target=_work, args=arguments, daemon=True)
         # A process that starts is one that `_stop` knows.
         with blocked():

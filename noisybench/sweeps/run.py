@@ -64,13 +64,12 @@ def run(
     observer: RunObserver,
     inputs: Inputs = Inputs(),  # noqa: B008  (frozen)
     force: bool = False,
-    precision: str = "auto",
     for_estimate: bool = False,
 ) -> Row:
     """Carry out a run, unless the store has it completed already, and return its row.
 
-    A run that was killed goes on where it last wrote its state.  precision: of `device.PRECISIONS`.
-    `force` trains it again, as a further attempt that counts from its completion on.
+    A run that was killed goes on where it last wrote its state.  `force` trains it again, as a further
+    attempt that counts from its completion on.
     for_estimate: whether the run estimates the transition matrix, for another run.  However the run ends,
     the store says so.
     """
@@ -84,7 +83,7 @@ def run(
     from noisybench.training.loop import Training
     from noisybench.training.resume import Resume
 
-    precision = choose_precision(precision, device)
+    precision = choose_precision(config.precision, device)
     set_up(device, precision)
     try:
         name = store.begin(config, _provenance(device, precision, data.corruption.sha256), again=force)
@@ -170,7 +169,7 @@ def _provenance(device: "torch.device", precision: str, labels: str) -> Provenan
 
     return Provenance(
         device=device_label(device),
-        precision=precision,
+        computed_in=precision,
         noisybench=noisybench.__version__,
         torch=torch.__version__,
         commit=_commit(),

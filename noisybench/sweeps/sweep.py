@@ -87,7 +87,7 @@ def plan(
 
 
 def sweep(
-    jobs: Iterable[Job], store: Store, device: "torch.device", observer: RunObserver, precision: str = "auto"
+    jobs: Iterable[Job], store: Store, device: "torch.device", observer: RunObserver
 ) -> tuple[list[Row], int]:
     """Carry out the jobs here, one after the other; return the rows of the runs that failed, and how many
     were left out.
@@ -112,7 +112,6 @@ def sweep(
                 observer,
                 job.inputs,
                 force=forced(job, store),
-                precision=precision,
                 for_estimate=job.for_estimate,
             )
         except RunFailed:

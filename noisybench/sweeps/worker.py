@@ -49,9 +49,7 @@ class PipeObserver(RunObserver):
             sys.exit(128 + signal.SIGHUP)
 
 
-def work(
-    job: Job, store: Path, device: str, precision: str, threads: int, output: Path, sender: Connection
-) -> None:
+def work(job: Job, store: Path, device: str, threads: int, output: Path, sender: Connection) -> None:
     """Train the run of a job.  What the process prints goes to the file `output`.
 
     Exits with FAILED, or with BUSY if another process trains the run.
@@ -70,7 +68,6 @@ def work(
             PipeObserver(sender),
             job.inputs,
             force=forced(job, opened),
-            precision=precision,
             for_estimate=job.for_estimate,
         )
     except RunBusy:

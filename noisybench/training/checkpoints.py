@@ -114,7 +114,13 @@ class Checkpoint:
             raise DataError(f"{path} is the network of another run than {row['id']}.")
         if row["labels_sha256"] and checkpoint._labels_sha256() != row["labels_sha256"]:
             raise DataError(f"{path} has other noisy labels than run {row['id']} was trained on.")
-        return replace(checkpoint, config=Config.from_row(row).row())
+        config = Config.from_row(row)
+        if config.revision != config.method.revision:
+            raise DataError(
+                f"Run {row['id']} was trained by revision {config.revision} of {config.loss}, whose networks"
+                f" revision {config.method.revision} cannot use. Train the run again."
+            )
+        return replace(checkpoint, config=config.row())
 
     def _labels_sha256(self) -> str:
         return Corruption(self.given.numpy(), None, self._open_set()).sha256

@@ -5,7 +5,6 @@ import torch
 from noisybench.errors import InvalidValue
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def choose_device(name: str) -> torch.device:
@@ -38,21 +37,14 @@ def device_label(device: torch.device, threads: int | None = None) -> str:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """What networks compute in on a device, "fp32" or "bf16".  Raises InvalidValue.
+    """What networks compute in on a device, "fp32" or "bf16", by the `precision` of a Config.
 
     "auto" is bf16 where the hardware has it natively.  Parameters, batch norm's statistics, logits and
     losses are float32 in any case.
     """
-    check(name)
     if name == "auto":
         return "bf16" if _has_bfloat16(device) else "fp32"
     return name
-
-
-def check(precision: str) -> None:
-    """Raise InvalidValue unless this is one of PRECISIONS."""
-    if precision not in PRECISIONS:
-        raise InvalidValue(f"precision is '{precision}', but must be one of {', '.join(PRECISIONS)}.")
 
 
 def _has_bfloat16(device: torch.device) -> bool:

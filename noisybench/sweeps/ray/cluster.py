@@ -63,14 +63,13 @@ class Cluster(JobQueue):
         resources: Resources,
         observer: RunObserver,
         retries: int = 0,
-        precision: str = "auto",
     ) -> None:
         super().__init__(store, observer, retries)
         import ray
 
         self.ray = ray
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
-        self.cpus, self.precision = resources.cpus, precision
+        self.cpus = resources.cpus
         self.gpus = float(has_gpus and device != "cpu") if resources.gpus is None else resources.gpus
         # A run that reserves no GPU must not take one that others share.
         self.device = "cpu" if has_gpus and device == "auto" and not self.gpus else device
@@ -146,7 +145,6 @@ class Cluster(JobQueue):
             stage=self._stage(config),
             data=tuple(bundle for bundle, _ in data),
             device=self.device,
-            precision=self.precision,
             threads=self.cpus,
         )
         files = [reference for _, reference in data]
@@ -293,7 +291,7 @@ def _claim() -> Provenance:
     """The provenance of a run while it is on the cluster: this process is responsible for it."""
     return Provenance(
         device="Ray",
-        precision="",
+        computed_in="",
         noisybench=noisybench.__version__,
         torch="",
         commit=None,

@@ -96,7 +96,6 @@ def _train(request: RunRequest, folder: Path, observer: RunObserver) -> RunRespo
                     observer,
                     job.inputs,
                     force=forced(job, store),
-                    precision=request.precision,
                     for_estimate=job.for_estimate,
                 )
                 return RunResponse(RunBundle.of(store, row["id"]))

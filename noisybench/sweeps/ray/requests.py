@@ -32,7 +32,6 @@ class RunRequest:
     stage: RunBundle | None
     data: tuple[DatasetBundle, ...]
     device: str
-    precision: str
     threads: int
 
 
