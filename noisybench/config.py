@@ -132,7 +132,7 @@ class Config:
         values["code"] = _code_of(values) or values["code"]
         if values["optimiser"] == "nesterov" and not values["momentum"]:
             raise InvalidValue("momentum is 0, but must be above 0 for nesterov. Without momentum, take sgd.")
-        _check_noise(values)
+        _check_noise(values, given)
         _check_features(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):
             raise InvalidValue(f"milestones is {values['milestones']}, but must be increasing epochs.")
@@ -262,13 +262,19 @@ def _code_of(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}:{digest}" for name, digest in files)
 
 
-def _check_noise(values: Mapping[str, Any]) -> None:
-    """Raise InvalidValue for draws that the noise does not have, and for a method that needs the true
-    transition matrix where there is none."""
+def _check_noise(values: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Set the rate of a noise that has only one.  Raise InvalidValue for another rate or draws that the noise
+    does not have, and for a method that needs the true transition matrix where there is none."""
     noise, loss = NOISES.bind(values["noise"]), METHODS.bind(values["loss"])
     contract = noise_of(noise)
     if contract.from_file and not values["labels"]:
         raise InvalidValue(f"noise is {noise}, whose labels are in a file: train with --labels FILE.")
+    if contract.own_rate is not None:
+        if "rate" in given and values["rate"] != contract.own_rate:
+            raise InvalidValue(
+                f"rate is {values['rate']:g}, but this noise has the rate {contract.own_rate:g}. Omit --rate."
+            )
+        values["rate"] = contract.own_rate
     if values["draws"] not in contract.draws:
         raise InvalidValue(
             f"draws is {values['draws']}, but {noise.entry.name} noise has only:"

@@ -29,6 +29,7 @@ ORDER = [
     "labels",
     "config",
     "inputs",
+    "verification",
     "split",
     "batches",
     "training",

@@ -9,12 +9,16 @@ from noisybench.cli.arguments import AsJson, Overwrite
 from noisybench.cli.console import STDOUT, check_json, console, print_json, say, warn, write
 from noisybench.cli.options import config_options
 from noisybench.config import Config
+from noisybench.errors import InvalidValue, RunFailed
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
+    from noisybench.labels.drawing import Labels, Matrix
     from noisybench.labels.manifest import Manifest
     from noisybench.labels.open_set import OpenSetImages
+    from noisybench.verification import Verified
 
 # A matrix of more classes than this does not fit 80 columns: the most frequent flips stand for it.
 MATRIX_CLASSES = 10
@@ -24,9 +28,25 @@ FREQUENT_FLIPS = 10
 @config_options("dataset", "noise", "rate", "draws", "seed")
 def corrupt(
     path: Annotated[
-        Path,
-        typer.Option("--out", help="File to write: labels.npz, or .csv, .npy, .json, .pt; - for stdout."),
-    ],
+        Path | None,
+        typer.Option(
+            "--out",
+            help="File to write: labels.npz, or .csv, .npy, .json, .pt; - for stdout. With --verify: the"
+            " realised transition matrix as .csv, which --rows reads.",
+        ),
+    ] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:KEY]",
+            help="Draw nothing: measure the labels in this file, as of train --labels, and say whether the"
+            " noise, rate, draws and seed that it claims, or that are given, make them.",
+        ),
+    ] = None,
+    label_order: Annotated[
+        Path | None,
+        typer.Option(help="A .npy file: the row of each of the labels to --verify in the source."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     **values: Any,
@@ -45,6 +65,11 @@ def corrupt(
     from noisybench.labels.drawing import intolerable
     from noisybench.labels.manifest import DRAWN_BY, Manifest
 
+    if verify is not None:
+        show_verified(verify, label_order, path, overwrite, as_json, values)
+        return
+    if path is None or label_order is not None:
+        raise InvalidValue("Name the file to write with --out, or the labels to measure with --verify.")
     check_json(as_json, path)
     config = as_prepared(Config.from_user(**values))
     dataset = datasets.load(config.dataset)
@@ -105,7 +130,70 @@ def show(manifest: "Manifest", path: Path) -> None:
     if m.open_set is not None:
         show_open_set(m, m.open_set)
         return
-    console().print(matrix_table(m) if len(m.classes) <= MATRIX_CLASSES else flips_table(m))
+    console().print(realised_table(m.classes, m.clean, m.noisy))
+
+
+def show_verified(
+    text: str, order: Path | None, out: Path | None, overwrite: bool, as_json: bool, values: dict[str, Any]
+) -> None:
+    """Measure the labels in a file and compare them with those that its recipe makes.  Raises RunFailed if
+    the recipe makes others."""
+    from noisybench.verification import verified
+
+    if out is not None:
+        check_json(as_json, out)
+    found = verified(text, order, values)
+    if out is not None:
+        if out.suffix.lower() != ".csv" and out not in STDOUT:
+            raise InvalidValue(f"{out} must end with .csv: with --verify it becomes a transition matrix.")
+        write(out, found.matrix_csv(), overwrite)
+    if as_json:
+        print_json(found.row())
+    elif out not in STDOUT:
+        say(f"{text}: {len(found.given):,} labels of {found.dataset}.")
+        if found.placed:
+            say(found.placed)
+        say(found.rate_in_words())
+        say(f"SHA-256 of the labels {found.sha256}\n")
+        if (found.clean >= 0).any():
+            console().print(class_table(found))
+            console().print(realised_table(found.classes, found.clean, found.given))
+        say(found.recipe_in_words())
+    if found.n_other:
+        raise RunFailed(f"{text} does not hold the labels of its recipe.")
+
+
+def class_table(found: "Verified") -> "Table":
+    """Of each true class, how many labels are wrong; and how often each label is given."""
+    import numpy as np
+    from rich import box
+    from rich.table import Table
+
+    table = Table("class", box=box.SIMPLE, padding=(0, 1, 0, 1))
+    for heading in ("images", "wrong", "% wrong", "given"):
+        table.add_column(heading, justify="right")
+    for number, name in enumerate(found.classes):
+        of_class = found.clean == number
+        n, wrong = int(of_class.sum()), int((found.given[of_class] != number).sum())
+        share = percent(wrong / n) if n else "–"
+        given = int(np.count_nonzero(found.given == number))
+        table.add_row(numbered(number, name), f"{n:,}", f"{wrong:,}", share, f"{given:,}")
+    return table
+
+
+def numbered(number: int, name: str) -> "Text":
+    """A class with its number."""
+    from rich.text import Text
+
+    return Text(f"{number} {name}" if name != str(number) else name)
+
+
+def realised_table(classes: tuple[str, ...], clean: "Labels", given: "Labels") -> "Table":
+    """The realised transition matrix, or of many classes the most frequent flips."""
+    from noisybench.labels.drawing import realised_transition
+
+    rows = realised_transition(clean, given, len(classes))
+    return matrix_table(classes, rows) if len(classes) <= MATRIX_CLASSES else flips_table(classes, rows)
 
 
 def n_open_set(open_set: "OpenSetImages") -> dict[str, Any]:
@@ -123,7 +211,6 @@ def show_open_set(manifest: "Manifest", open_set: "OpenSetImages") -> None:
     """How many own and open-set images each label has."""
     import numpy as np
     from rich.table import Table
-    from rich.text import Text
 
     from noisybench.labels.open_set import OWN
 
@@ -135,29 +222,22 @@ def show_open_set(manifest: "Manifest", open_set: "OpenSetImages") -> None:
     table.add_column("own images", justify="right")
     table.add_column("open-set images", justify="right")
     for number, name in enumerate(classes):
-        label = Text(f"{number} {name}" if name != str(number) else name)
-        table.add_row(label, f"{own[number]:,}", f"{others[number]:,}")
+        table.add_row(numbered(number, name), f"{own[number]:,}", f"{others[number]:,}")
     console().print(table)
 
 
-def matrix_table(manifest: "Manifest") -> "Table":
+def matrix_table(classes: tuple[str, ...], rows: "Matrix") -> "Table":
     """The realised transition matrix, in per cent."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
-    from noisybench.labels.drawing import realised_transition
-
-    classes = manifest.classes
     title = "Realised transition matrix, in % of the true class"
     table = Table(title=title, box=box.SIMPLE, padding=(0, 0, 0, 1))
     table.add_column("true \\ given", no_wrap=True, max_width=14)
     for number in range(len(classes)):
         table.add_column(str(number), justify="right", no_wrap=True)
-    rows = realised_transition(manifest.clean, manifest.noisy, len(classes))
     for number, (name, row) in enumerate(zip(classes, rows, strict=True)):
-        label = Text(f"{number} {name}" if name != str(number) else name)
-        table.add_row(label, *(percent(share) if share else "·" for share in row))
+        table.add_row(numbered(number, name), *(percent(share) if share else "·" for share in row))
     return table
 
 
@@ -166,17 +246,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}".replace("100.0", "100")
 
 
-def flips_table(manifest: "Manifest") -> "Table":
+def flips_table(classes: tuple[str, ...], rows: "Matrix") -> "Table":
     """The most frequent flips from one class to another, where the matrix is too large to show."""
     import numpy as np
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from noisybench.labels.drawing import realised_transition
-
-    classes = manifest.classes
-    rows = realised_transition(manifest.clean, manifest.noisy, len(classes))
     flips = rows - np.diag(rows.diagonal())
     title = f"The {FREQUENT_FLIPS} most frequent of {np.count_nonzero(flips):,} kinds of flips"
     table = Table("true", "given", title=title, box=box.SIMPLE, caption="The matrix is in --json.")

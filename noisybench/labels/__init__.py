@@ -4,7 +4,7 @@ noise               Noise, the contract that every one of them keeps
 noises              the noises that are a transition matrix
 open_set            images of another data set in the place of training images
 instance_dependent  noise that depends on the pixels
-from_file           the noise of labels that a file gives
+from_file           the noises that a file gives: labels, or a transition matrix
 contract            the checks that every noise passes
 drawing             drawing labels from a transition matrix, and measuring what was drawn
 label_file          labels from a file, without a noise model

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from noisybench.datasets import Dataset
 from noisybench.errors import InvalidValue
 from noisybench.labels.noise import Rows, noise_of
-from noisybench.labels.open_set import NO_CLASS, OpenSetImages
+from noisybench.labels.open_set import OpenSetImages
 from noisybench.registry import NOISES
 from noisybench.seeding import uniform_numbers
 
@@ -145,9 +145,10 @@ def realised_rate(clean: Labels, noisy: Labels) -> float:
 def realised_transition(clean: Labels, noisy: Labels, n_classes: int) -> Matrix:
     """The fractions of each class i that became class j, shape (classes, classes).
 
-    The row of a class without samples is all zero; open-set images have no class.
+    The row of a class without samples is all zero; open-set images have no class, and labels whose truth is
+    not known do not count.
     """
-    noisy, clean = noisy[clean != NO_CLASS], clean[clean != NO_CLASS]
+    noisy, clean = noisy[clean >= 0], clean[clean >= 0]
     counts = np.bincount(clean * n_classes + noisy, minlength=n_classes**2).reshape(n_classes, n_classes)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 

@@ -67,6 +67,12 @@ class Noise:
         for name, value in hyper_parameters.items():
             setattr(self, name, value)
 
+    @property
+    def own_rate(self) -> float | None:
+        """The rate of a noise that has only one, which --rate cannot change; None where --rate chooses it.
+        Raises InputError."""
+        return None
+
     def transition(self, rate: float, classes: tuple[str, ...], flips: Mapping[str, str]) -> Rows | None:
         """The rows of the transition matrix, or None for a noise without: ``T[i][j]`` is the probability that
         class i becomes class j.  rate: η in [0, 1)."""
@@ -79,9 +85,15 @@ class Noise:
 
         rate: η in [0, 1).  draws: one of `draws`.  random: from the name of a stream to NumPy's generator of
         it (see seeding.py), always the same at one seed; the numbers that NumPy promises never to change are
-        those of `seeding.uniform_numbers`.  Raises InputError.
+        those of `seeding.uniform_numbers`.  By default they are drawn from `transition`.  Raises InputError.
         """
-        raise NotImplementedError
+        from noisybench.labels.drawing import Corruption, checked_matrix, corrupt_labels
+
+        rows = self.transition(rate, data.classes, data.flips)
+        if rows is None:
+            raise NotImplementedError
+        matrix = checked_matrix(rows, len(data.classes))
+        return Corruption(corrupt_labels(data.labels, matrix, random("noise"), draws), matrix)
 
 
 class MatrixNoise(Noise):
@@ -96,14 +108,6 @@ class MatrixNoise(Noise):
     def transition(self, rate: float, classes: tuple[str, ...], flips: Mapping[str, str]) -> Rows:
         rows: Rows = self.bound(rate, len(classes), classes=classes, flips=flips)
         return rows
-
-    def draw(
-        self, data: CleanData, rate: float, draws: str, random: "Callable[[str], np.random.Generator]"
-    ) -> "Corruption":
-        from noisybench.labels.drawing import Corruption, checked_matrix, corrupt_labels
-
-        matrix = checked_matrix(self.transition(rate, data.classes, data.flips), len(data.classes))
-        return Corruption(corrupt_labels(data.labels, matrix, random("noise"), draws), matrix)
 
 
 def noise_of(bound: Bound[Any]) -> Noise:
