@@ -162,6 +162,15 @@ def _bind_source(kind: str, origin: Origin, name: str, arguments: dict[str, Any]
     return Bound(REGISTRIES[kind].from_source(origin, name.rpartition(":")[2]), arguments)
 
 
+def shortened(name: str) -> str:
+    """A canonical form for people: of a long text in it, such as a matrix, the beginning and a hash."""
+    return re.sub(
+        r"'([^']{80,})'",
+        lambda match: f"'{match[1][:12].strip()}… {hashlib.sha256(match[1].encode()).hexdigest()[:8]}'",
+        name,
+    )
+
+
 def _show(value: Any) -> str:
     if isinstance(value, float):
         return repr(value).removesuffix(".0")

@@ -15,7 +15,7 @@ from noisybench.inputs import as_prepared, corrupt, labels_of
 from noisybench.labels.drawing import Corruption, Labels, Matrix, realised_transition
 from noisybench.labels.manifest import DRAWN_BY, Manifest
 from noisybench.labels.open_set import OWN
-from noisybench.registry import NOISES
+from noisybench.registry import NOISES, shortened
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class Verified:
         if self.recipe is None:
             return "The file claims no noise that drew them; --noise, --rate and --seed can name one."
         c = self.recipe
-        recipe = f"{c.noise} noise {c.rate:g} ({c.draws} draws), seed {c.seed}, on {c.dataset}"
+        recipe = f"{shortened(c.noise)} noise {c.rate:g} ({c.draws} draws), seed {c.seed}, on {c.dataset}"
         if self.n_other:
             return f"{recipe}, does not make these labels: {self.n_other:,} of them are others."
         return f"{recipe}, makes exactly these labels."
@@ -118,7 +118,5 @@ def verified(text: str, order: Path | None, options: Mapping[str, Any]) -> Verif
 
 def _differs(drawn: Corruption, found: Corruption) -> NDArray[np.bool_]:
     """Whether the label of each image, or the image under it, is another one, (n,)."""
-    origins = [
-        np.full(len(c.given), OWN) if c.open_set is None else c.open_set.origin for c in (drawn, found)
-    ]
-    return (drawn.given != found.given) | (origins[0] != origins[1])
+    a, b = (OWN if each.open_set is None else each.open_set.origin for each in (drawn, found))
+    return np.asarray((drawn.given != found.given) | (a != b))

@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import as_json, noisybench, succeed
 from typer.testing import CliRunner, Result
 
 from noisybench import datasets
@@ -146,3 +148,55 @@ def test_a_missing_folder_is_told(path: Path) -> None:
     result = corrupt(path.parent / "missing" / "labels.npz")
     assert result.exit_code == 2
     assert "there is no folder" in result.stderr
+
+
+def test_labels_of_a_file_are_drawn_again(path: Path) -> None:
+    corrupt(path, "--rate", "0.3", "--seed", "2")
+    manifest = Manifest.read(path)
+    found = as_json("corrupt", "--verify", path)
+    assert found["realised_rate"] == manifest.realised_rate and found["sha256"] == manifest.sha256
+    assert found["other_labels_by_recipe"] == 0 and found["recipe"]["seed"] == 2
+    result = noisybench("corrupt", "--verify", path, "--seed", "3", "--json")
+    other = draw_labels(Config.create(rate=0.3, seed=3), datasets.load("digits"))
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["other_labels_by_recipe"] == (other.given != manifest.noisy).sum()
+
+
+def test_a_file_whose_labels_its_recipe_does_not_make_is_found(path: Path) -> None:
+    corrupt(path)
+    made = Manifest.read(path)
+    noisy = made.noisy.copy()
+    noisy[:3] = (noisy[:3] + 1) % 10
+    replace(made, noisy=noisy).write(path)
+    result = noisybench("corrupt", "--verify", path)
+    assert result.exit_code == 1 and "3 of them" in result.stdout
+
+
+def test_labels_of_others_are_measured_class_by_class(tmp_path: Path) -> None:
+    digits = datasets.load("digits")
+    order = np.argsort(digits.train_index)
+    clean = digits.train_labels[order]
+    given = np.where((clean == 4) & (np.arange(len(clean)) % 2 == 0), 9, clean)
+    rows = zip(digits.train_index[order], clean, given, strict=True)
+    file = tmp_path / "human.csv"
+    file.write_text("index,clean_label,human\n" + "".join(f"{i},{c},{g}\n" for i, c, g in rows))
+    matrix = tmp_path / "matrix.csv"
+    text = succeed("corrupt", "--verify", f"{file}:human", "--out", matrix)
+    fours, wrong = (clean == 4).sum(), (clean != given).sum()
+    assert re.search(rf"^ +4 +{fours} +{wrong} +{100 * wrong / fours:.1f} ", text, re.MULTILINE)
+    found = as_json("corrupt", "--verify", f"{file}:human")
+    assert found["recipe"] is None and found["realised_rate"] == (clean != given).mean()
+    expected = np.eye(10)
+    expected[4, [4, 9]] = 1 - wrong / fours, wrong / fours
+    np.testing.assert_allclose(np.loadtxt(matrix, delimiter=","), expected, atol=1e-6)
+    noise = ("--noise", "matrix", "--rows", matrix)
+    drawn = as_json("corrupt", *noise, "--out", tmp_path / "drawn.csv")
+    np.testing.assert_allclose(drawn["transition_matrix"], expected, atol=1e-5)
+    assert as_json("corrupt", "--verify", f"{drawn['path']}:given", *noise)["other_labels_by_recipe"] == 0
+    assert noisybench("corrupt", "--verify", f"{file}:human", *noise).exit_code == 1
+
+
+def test_verifying_needs_a_file_and_drawing_a_place(tmp_path: Path) -> None:
+    for options in ((), ("--verify", tmp_path / "no.npz"), ("--label-order", tmp_path / "x.npy")):
+        result = noisybench("corrupt", *options)
+        assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1

@@ -26,7 +26,12 @@ from noisybench.labels.drawing import (
 from noisybench.registry import DATASETS, NOISES
 from noisybench.seeding import generator
 
-NAMES = [entry.name for entry in NOISES if noise_of(NOISES.bind(entry.name)).has_transition]
+# Those whose matrix follows from the rate, and not from a file.
+NAMES = [
+    entry.name
+    for entry in NOISES
+    if noise_of(NOISES.bind(entry.name)).has_transition and "rows" not in entry.parameters
+]
 DRAWS = ["independent", "exact"]
 
 

@@ -7,14 +7,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from noisybench.config import Config
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
+from noisybench.inputs import transition_of
 from noisybench.labels import noise_of
 from noisybench.labels.drawing import transition_matrix
+from noisybench.labels.from_file import read_rows
 from noisybench.labels.noises import read_map
-from noisybench.registry import DATASETS, NOISES
+from noisybench.registry import DATASETS, NOISES, shortened
 
 ANIMALS = ("cat", "dog", "fruit bat")
-NAMES = [entry.name for entry in NOISES if noise_of(NOISES.bind(entry.name)).has_transition]
+# Those whose matrix follows from the rate, and not from a file.
+NAMES = [
+    entry.name
+    for entry in NOISES
+    if noise_of(NOISES.bind(entry.name)).has_transition and "rows" not in entry.parameters
+]
 
 rates = st.floats(0, 1, exclude_max=True)
 class_counts = st.integers(2, 100)
@@ -191,3 +199,80 @@ def test_a_yaml_map_with_a_class_twice_or_deep_nesting_is_refused(tmp_path: Path
     path.write_text(content)
     with pytest.raises(InputError, match=r"map\.yaml"):
         read_map(str(path))
+
+
+ROWS = "0.9 0.1; 0.25 0.75"
+
+
+def test_a_matrix_is_its_content_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("0.9,0.1\r\n0.25,0.75\r\n")
+    (tmp_path / "b.yaml").write_text("[[0.9, 0.1], [0.250, 0.75]]")
+    for text in (tmp_path / "a.csv", tmp_path / "b.yaml", ROWS, "0.90 0.1 ;0.25 0.75"):
+        assert read_rows(str(text)) == ROWS
+    np.testing.assert_array_equal(
+        transition_matrix(f"matrix(rows='{ROWS}')", 0.0, ["a", "b"], {}), [[0.9, 0.1], [0.25, 0.75]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("0.9,0.1\n0.3,0.75\n", "class 1 sums to 1.05"),
+        ("1.1,-0.1\n0,1\n", "class 0"),
+        ("nan,1\n0,1\n", "class 0"),
+        ("0.9,0.1\n", "rows"),
+        ("0.9,0.1\n0.5,0.3,0.2\n", "rows"),
+        ("cat,dog\n0.9,0.1\n0.2,0.8\n", "numbers"),
+        ("0,1\n1,0\n", "diagonal"),
+        ("", "0 rows"),
+    ],
+)
+def test_what_is_no_matrix_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_rows(str(path))
+
+
+def test_a_file_that_is_no_matrix_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.yaml").write_text("{cat: [0.9, 0.1]}")
+    (tmp_path / "rows.csv").write_bytes(b"\xff\xfe\x00")
+    for name in ("missing.csv", "rows.yaml", "rows.csv", "rows.txt"):
+        with pytest.raises(InputError, match=name):
+            read_rows(str(tmp_path / name))
+
+
+def test_a_map_in_csv_is_the_map_in_yaml(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("fruit bat,no\nno,fruit bat\n")
+    (tmp_path / "map.yaml").write_text("{fruit bat: no, no: fruit bat}")
+    assert read_map(str(tmp_path / "map.csv")) == read_map(str(tmp_path / "map.yaml"))
+    for content in ("", "cat,dog,\n", "cat\n", '"cat'):
+        (tmp_path / "map.csv").write_text(content)
+        with pytest.raises(DataError, match="map"):
+            read_map(str(tmp_path / "map.csv"))
+
+
+def ten_rows(kept: float) -> str:
+    """Ten classes that keep this share of their labels, and lose the rest to the next class."""
+    shares = {0: kept, 1: round(1 - kept, 6)}
+    return "; ".join(" ".join(str(shares.get((j - i) % 10, 0)) for j in range(10)) for i in range(10))
+
+
+def test_the_rate_of_a_matrix_is_its_own() -> None:
+    config = Config.create(noise=f"matrix(rows='{ten_rows(0.8)}')")
+    assert config.rate == pytest.approx(0.2)
+    assert Config.create(noise=config.noise, rate=0.2) == config
+    with pytest.raises(InvalidValue, match="0.2"):
+        Config.create(noise=config.noise, rate=0.4)
+    other = Config.create(noise=f"matrix(rows='{ten_rows(0.7)}')")
+    assert other.identity != config.identity
+    with pytest.raises(InvalidValue, match="--rows"):
+        Config.create(noise="matrix")
+    with pytest.raises(InvalidValue, match="2 rows"):
+        transition_of(Config.create(noise=f"matrix(rows='{ROWS}')"))
+
+
+def test_a_long_matrix_has_a_short_name_for_people() -> None:
+    one, other = (shortened(f"matrix(rows='{ten_rows(kept)}')") for kept in (0.8, 0.7))
+    assert one != other and max(len(one), len(other)) < 50
+    assert shortened(f"matrix(rows='{ROWS}')") == f"matrix(rows='{ROWS}')"

@@ -11,10 +11,14 @@ from noisybench.registry import NOISES
 
 DRAWN = [entry.name for entry in NOISES if not noise_of(NOISES.bind(entry.name)).from_file]
 
+# A transition matrix of digits: the true label, the next and the one after that.
+SHARES = {0: 0.7, 1: 0.2, 2: 0.1}
+ROWS = "; ".join(" ".join(str(SHARES.get((j - i) % 10, 0)) for j in range(10)) for i in range(10))
+
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_noise_keeps_the_contract(name: str) -> None:
-    text = "open-set(source=digits)" if name == "open-set" else name
+    text = {"open-set": "open-set(source=digits)", "matrix": f"matrix(rows='{ROWS}')"}.get(name, name)
     for what, check in noise_checks(noise_of(NOISES.bind(text))):
         passed, found = check()
         assert passed is not False, f"{what}: {found}"

@@ -10,6 +10,7 @@ from noisybench.cli.console import STDOUT, check_json, console, print_json, say,
 from noisybench.cli.options import config_options
 from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunFailed
+from noisybench.registry import shortened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -122,8 +123,9 @@ def show(manifest: "Manifest", path: Path) -> None:
     m = manifest
     n_wrong = int((m.clean != m.noisy).sum())
     say(
-        f"Wrote {path}: {len(m.noisy):,} labels of {m.dataset}, {m.noise} noise {m.rate:g} ({m.draws} draws),"
-        f" seed {m.seed}.\nRealised rate {m.realised_rate:.4f}: {n_wrong:,} labels are wrong."
+        f"Wrote {path}: {len(m.noisy):,} labels of {m.dataset}, {shortened(m.noise)} noise {m.rate:g}"
+        f" ({m.draws} draws), seed {m.seed}."
+        f"\nRealised rate {m.realised_rate:.4f}: {n_wrong:,} labels are wrong."
         f"\nSHA-256 of the labels {m.sha256}",
     )
     say("")

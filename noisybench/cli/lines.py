@@ -5,12 +5,13 @@ from itertools import count, repeat
 
 from noisybench.cli.console import tell
 from noisybench.config import Config, Epoch, Pruning
+from noisybench.registry import shortened
 from noisybench.sweeps.observer import RunObserver
 
 
 def describe(config: Config) -> str:
     """A run in a few words."""
-    return f"{config.dataset} {config.noise} {config.rate:g} {config.loss} seed {config.seed}"
+    return f"{config.dataset} {shortened(config.noise)} {config.rate:g} {config.loss} seed {config.seed}"
 
 
 def measures(event: Epoch | Pruning) -> str:

@@ -11,6 +11,7 @@ from noisybench.cli.console import cell, console, print_json, say, warn
 from noisybench.cli.corrupt import MATRIX_CLASSES
 from noisybench.cli.lines import measures
 from noisybench.config import Epoch, Pruning, declared_fields
+from noisybench.registry import shortened
 
 app = typer.Typer(
     help="List, show, delete, merge and export runs of the store.",
@@ -50,7 +51,12 @@ def list_runs(
     for name in COLUMNS:
         table.add_column(name.replace("_", " "), no_wrap=name in NARROW)
     for row in rows:
-        shown = {**row, "test_accuracy": _percent(row["test_accuracy"]), "started": row["started"][:16]}
+        shown = {
+            **row,
+            "noise": shortened(row["noise"]),
+            "test_accuracy": _percent(row["test_accuracy"]),
+            "started": row["started"][:16],
+        }
         table.add_row(*(cell(shown[name]) for name in COLUMNS))
     if not console().is_terminal:
         # A pipe has no width: each run keeps to its line.

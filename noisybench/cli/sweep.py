@@ -158,6 +158,7 @@ def sweep(
 
     from noisybench.cli.executors import Local, OnRay
     from noisybench.cli.report import print_table
+    from noisybench.reporting.selection import select
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
     from noisybench.sweeps.ray.requests import Resources
@@ -208,7 +209,8 @@ def sweep(
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
-        print_table(results[results["identity"].isin(wanted)], experiment.table)
+        made, _ = select(results[results["identity"].isin(wanted)], [])
+        print_table(made, experiment.table)
     if experiment.figure:
         figure = experiment.figure
         say(

@@ -11,6 +11,7 @@ from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, 
 from noisybench.cli.console import print_json, say, tell, warn
 from noisybench.cli.options import config_options, option_name
 from noisybench.errors import InvalidValue, RunFailed
+from noisybench.registry import shortened
 
 if TYPE_CHECKING:
     from noisybench.config import Config
@@ -166,7 +167,7 @@ def show(row: "Row") -> None:
     """A run for people."""
     say(
         f"Run {row['id']} {row['status']}: {row['loss']} on {row['dataset']},"
-        f" {row['noise']} noise {row['rate']:g}, seed {row['seed']}.\n"
+        f" {shortened(row['noise'])} noise {row['rate']:g}, seed {row['seed']}.\n"
         f"  test accuracy {row['test_accuracy']:.2%} at epoch {row['best_epoch']}, the best noisy-validation"
         f" epoch ({row['val_accuracy']:.2%} there)\n"
         f"  test accuracy {row['last_test_accuracy']:.2%} at the last epoch, {row['epochs']}\n"

@@ -8,6 +8,7 @@ to 1.  A keyword-only parameter with a default is a hyper-parameter; one without
 How labels are drawn from T is in drawing.py.  No NumPy here: `noisybench --help` reads this module.
 """
 
+import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,14 +41,15 @@ def _rows(n_classes: int, diagonal: float, elsewhere: float) -> Rows:
 def read_map(text: str) -> str:
     """The canonical form of a label map: ``cat>dog dog>cat``, sorted, a space in a name as a hyphen.
 
-    text: such pairs, separated by spaces or commas, or the path of a YAML file ``{cat: dog, dog: cat}``;
+    text: such pairs, separated by spaces or commas, or the path of a YAML file ``{cat: dog, dog: cat}`` or a
+    CSV file with a row ``cat,dog`` for each pair;
     the content of the file then is the map, so that its name is no part of a run's identity.  Raises
     InvalidValue or DataError.
     """
     if not text.strip():
         return ""
     inline = ARROW.sub(">", text)
-    pairs = _inline_pairs(inline) if ">" in inline else _yaml_pairs(text)
+    pairs = _inline_pairs(inline) if ">" in inline else _file_pairs(text)
     sources = [source for source, _ in pairs]
     for source in sources:
         if sources.count(source) > 1:
@@ -70,13 +72,15 @@ def _inline_pairs(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _yaml_pairs(path: str) -> list[tuple[str, str]]:
+def _file_pairs(path: str) -> list[tuple[str, str]]:
     import yaml
 
     try:
+        if path.lower().endswith(".csv"):
+            return _csv_pairs(path)
         # Nodes are text, also a class called "no" or "3"; `read_map` refuses a key that stands twice.
         root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"map is '{path}': neither pairs such as 'cat>dog dog>cat' nor a file that can be read ({error})."
         ) from None
@@ -88,6 +92,14 @@ def _yaml_pairs(path: str) -> list[tuple[str, str]]:
     return [(_plain(source.value), _plain(target.value)) for source, target in nodes]
 
 
+def _csv_pairs(path: str) -> list[tuple[str, str]]:
+    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.reader(file, strict=True) if row]
+    if not rows or any(len(row) != 2 or not all(map(str.strip, row)) for row in rows):
+        raise DataError(f"{path} must have two classes in each row, such as cat,dog, and no header.")
+    return [(_plain(source), _plain(target)) for source, target in rows]
+
+
 def _plain(name: str) -> str:
     """A class name as it is written in a map: without spaces, as these separate pairs."""
     return "-".join(name.split())
@@ -96,8 +108,8 @@ def _plain(name: str) -> str:
 Map = Annotated[
     str,
     Option(
-        "which class is mistaken for which: 'cat>dog dog>cat', by name or number, or a YAML file"
-        " {cat: dog, dog: cat} [default: the data set's own map, or each class to the next]",
+        "which class is mistaken for which: 'cat>dog dog>cat', by name or number, or a YAML"
+        " file {cat: dog, dog: cat}, or a CSV file with rows cat,dog [default: the data set's own map, or each class to the next]",
         parse=read_map,
     ),
 ]

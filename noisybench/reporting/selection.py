@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.config import declared_fields
 from noisybench.errors import InvalidValue, UnknownName, join_limited
-from noisybench.registry import REGISTRIES
+from noisybench.registry import REGISTRIES, shortened
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def select(runs: "DataFrame", where: Sequence[str]) -> tuple["DataFrame", list[str]]:
     """Return the runs that meet the conditions, and a sentence for each value that no run has.
+
+    The runs have the names of noises as people read them: see `registry.shortened`.
 
     A condition is ``column=value``.  Several for one column are alternatives; all columns named must
     match.  A value has the type of its column, and ``none`` stands for a setting that was not given.
@@ -35,7 +37,7 @@ def select(runs: "DataFrame", where: Sequence[str]) -> tuple["DataFrame", list[s
         matches[column] = matches[column] | match if column in matches else match
     for match in matches.values():
         runs = runs[match.loc[runs.index]]
-    return runs, unmatched
+    return runs.assign(noise=runs["noise"].map(shortened)), unmatched
 
 
 def stem(name: str) -> str:
