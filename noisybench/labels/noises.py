@@ -41,10 +41,9 @@ def _rows(n_classes: int, diagonal: float, elsewhere: float) -> Rows:
 def read_map(text: str) -> str:
     """The canonical form of a label map: ``cat>dog dog>cat``, sorted, a space in a name as a hyphen.
 
-    text: such pairs, separated by spaces or commas, or the path of a YAML file ``{cat: dog, dog: cat}`` or a
-    CSV file with a row ``cat,dog`` for each pair;
-    the content of the file then is the map, so that its name is no part of a run's identity.  Raises
-    InvalidValue or DataError.
+    text: such pairs, separated by spaces or commas, or the path of a YAML file ``{cat: dog, dog: cat}`` or of
+    a CSV file with a row ``cat,dog`` for each pair; the content of the file then is the map, so that its name
+    is no part of a run's identity.  Raises InvalidValue or DataError.
     """
     if not text.strip():
         return ""
@@ -108,8 +107,9 @@ def _plain(name: str) -> str:
 Map = Annotated[
     str,
     Option(
-        "which class is mistaken for which: 'cat>dog dog>cat', by name or number, or a YAML"
-        " file {cat: dog, dog: cat}, or a CSV file with rows cat,dog [default: the data set's own map, or each class to the next]",
+        "which class is mistaken for which: 'cat>dog dog>cat', by name or number, or a YAML file"
+        " {cat: dog, dog: cat}, or a CSV file with rows cat,dog [default: the data set's own map, or each"
+        " class to the next]",
         parse=read_map,
     ),
 ]
