@@ -1,6 +1,6 @@
 """Batches of images that live on the device as uint8, augmented a whole batch at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,7 +141,10 @@ def epoch_steps(
     batches = split(order)
     of_views = generator(seed, "views", epoch)
     first, *others = [augmentation(each) for each in (random, *[of_views] * views)]
-    numbers = generator(seed, "method", epoch).random((len(order), random_numbers), dtype=np.float32)
-    for rows_of_step, numbers_of_step in zip(batches, split(numbers), strict=True):
-        more = tuple(Step(rows_of_step, *next(view)) for view in others)
-        yield Step(rows_of_step, *next(first), more, numbers_of_step)
+    numbers: Sequence[Tensor | None] = [None] * len(batches)
+    if random_numbers:
+        of_method = generator(seed, "method", epoch)
+        numbers = split(of_method.random((len(order), random_numbers), dtype=np.float32))
+    for batch, numbers_of_batch in zip(batches, numbers, strict=True):
+        more = tuple(Step(batch, *next(view)) for view in others)
+        yield Step(batch, *next(first), more, numbers_of_batch)

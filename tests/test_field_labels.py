@@ -5,11 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import beta as beta_distribution
+from scipy.stats import kstest
 from test_field_layers import losses, softmax
 from test_methods import stepped
 from test_training import training
 
 from noisybench.losses import js
+from noisybench.methods.dividemix import beta
 from noisybench.methods.rank_pruning import noise_rates
 
 
@@ -99,3 +102,60 @@ def test_rank_pruning_leaves_out_the_least_confident_of_each_label_and_weighs_th
     assert len(kept) < len(given)
     (pruning,) = made.prunings
     assert pruning.n_kept == len(kept) and pruning.precision is not None and pruning.precision > 0.4
+
+
+def sharpened(p: Any) -> Any:
+    return p**2 / (p**2).sum(1, keepdims=True)
+
+
+def test_dividemix_refines_guesses_and_mixes_labels() -> None:
+    made = training(loss="dividemix(warm_up=2, lambda_u=8, threshold=0.4)", augment="flip-crop")
+    made.state["clean"].copy_(torch.rand(2, 360, generator=torch.Generator().manual_seed(0)))
+    made.method.before_epoch(7, made.state)  # the fifth epoch of mixing: a quarter of the growth of λ_u
+    _, batch, output = stepped(made)
+    b, random = 60, batch.random.numpy()
+    assert random.shape == (b, 20)
+    shown = torch.cat([batch.images, *batch.views])
+    label = np.eye(10)[batch.given.numpy()]
+    total, means = 0.0, []
+    networks = list(made.model.children())
+    for network in networks:
+        p = softmax(network(shown))
+        means.append((p[:b] + p[b:]) / 2)
+    for k, network in enumerate(networks):
+        w = made.state["clean"][k, batch.rows].double().numpy()[:, None]
+        clean = w[:, 0] > 0.4
+        labelled = sharpened(w * label + (1 - w) * means[k])
+        guessed = sharpened((means[0] + means[1]) / 2)
+        targets = np.tile(np.where(clean[:, None], labelled, guessed), (2, 1))
+        own = random[:, 10 * k : 10 * k + 10].astype(float)
+        order = np.concatenate([own[:, 0], own[:, 1]]).argsort()
+        gammas = -np.log(1 - own[0, 2:]).reshape(2, 4).sum(1)
+        share = gammas.max() / gammas.sum()
+        mixed = share * shown + (1 - share) * shown[order]
+        target = share * targets + (1 - share) * targets[order]
+        p, clean = softmax(network(mixed.float())), np.tile(clean, 2)
+        total += -(target * np.log(p)).sum(1)[clean].mean()
+        total += 2 * ((p - target) ** 2)[~clean].mean()
+        total += (0.1 * np.log(0.1 / p.mean(0))).sum()
+        assert output[1][k][0].shape == (2 * b, 10)
+    assert losses(made, output, batch) == pytest.approx(total, rel=1e-4)
+
+
+def test_the_larger_share_of_a_pair_is_beta_distributed() -> None:
+    numbers = torch.rand(4000, 8, generator=torch.Generator().manual_seed(0))
+    shares = np.array([beta(row).item() for row in numbers])
+    assert kstest(shares, lambda x: 2 * beta_distribution(4, 4).cdf(x) - 1).pvalue > 0.01
+
+
+def test_dividemix_tells_each_network_which_losses_of_the_other_are_low() -> None:
+    made = training(loss="dividemix(warm_up=2)", epochs=4, rate=0.4, lr=0.1, train_size=800)
+    list(made.run())
+    assert [pruning.epoch for pruning in made.prunings] == [2, 3, 4]
+    assert len(made.kept_rows) == len(made.given) and made.prunings[-1].precision > 0.7  # type: ignore[operator]
+    network = made.model[0].eval()  # type: ignore[index]
+    logits = network(made.train_images.plain(0, len(made.given)))
+    of_first = -np.log(softmax(logits)[np.arange(len(made.given)), made.given.numpy()])
+    of_second = made.state["clean"][1].numpy()
+    low, high = of_first < np.quantile(of_first, 0.3), of_first > np.quantile(of_first, 0.9)
+    assert of_second[low].min() > 0.5 > of_second[high].max()

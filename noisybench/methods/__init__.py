@@ -27,6 +27,7 @@ from noisybench.methods import noise_adaptation as noise_adaptation
 from noisybench.methods import rank_pruning as rank_pruning
 from noisybench.methods import joint_optimisation as joint_optimisation
 from noisybench.methods import gjs as gjs
+from noisybench.methods import dividemix as dividemix
 from noisybench.methods import sop as sop
 
 # isort: on

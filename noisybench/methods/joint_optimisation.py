@@ -68,7 +68,9 @@ class JointOptimisation(Method):
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         log_f = output.float().log_softmax(dim=1)
         softmax = log_f.exp()
-        state["predictions"][state["slot"], batch.rows] = softmax.detach()
+        predictions = state["predictions"]
+        places = state["slot"] * predictions.shape[1] + batch.rows
+        predictions.view(-1, softmax.shape[1]).index_copy_(0, places, softmax.detach())
         supervised = -(state["labels"][batch.rows] * log_f).sum(dim=1)
         prior = -softmax.mean(dim=0).log().mean()
         entropy = -(softmax * log_f).sum(dim=1)
