@@ -20,6 +20,7 @@ STREAMS = {
     "instance weights": 8,
     "views": 9,
     "method": 10,
+    "search": 20,
 }
 
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import noisybench
-from noisybench.cli import check, corrupt, data, entries, evaluate, prune, report, runs, sweep, train
+from noisybench.cli import check, corrupt, data, entries, evaluate, prune, report, runs, sweep, train, tune
 from noisybench.cli.console import complain, remember_arguments, way_to_go_on
 from noisybench.errors import NoisybenchError
 from noisybench.sweeps import signals
@@ -82,6 +82,7 @@ app.command()(prune.prune)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(sweep.sweep)
+app.command()(tune.tune)
 app.command()(check.check)
 app.command("list")(entries.list_entries)
 app.add_typer(runs.app, name="runs")

@@ -32,6 +32,12 @@ def shard_database(shard: object) -> Path:
     return DATABASE.with_suffix(f".{str(shard).replace('/', '-of-')}{DATABASE.suffix}")
 
 
+def own_database(context: typer.Context, db: Path, shard: object) -> Path:
+    """The store of a shard: the one that was named, else its own."""
+    source = context.get_parameter_source("db")
+    return shard_database(shard) if source is not None and source.name == "DEFAULT" else db
+
+
 def sweep(
     context: typer.Context,
     name: Annotated[
@@ -175,9 +181,7 @@ def sweep(
     if part is not None:
         # Before the data sets of this machine have a say, so that the parts fit those of the others.
         whole, chosen = len(chosen), part.of(chosen)
-        source = context.get_parameter_source("db")
-        if source is not None and source.name == "DEFAULT":
-            db = shard_database(part)
+        db = own_database(context, db, part)
         if not quiet:
             tell(f"Shard {part} has {len(chosen)} of {whole} runs, in {db}.")
     configs, problems = planned(chosen) if dry_run else (prepared(chosen), [])

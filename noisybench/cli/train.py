@@ -15,6 +15,7 @@ from noisybench.registry import shortened
 
 if TYPE_CHECKING:
     from noisybench.config import Config
+    from noisybench.inputs import Inputs
     from noisybench.store import Row
 
 SUMMARY = (
@@ -22,23 +23,24 @@ SUMMARY = (
     *("epochs", "n_train", "n_kept", "seconds"),
 )
 
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[:KEY]",
+        help="Train on the labels in this file: .npz of `corrupt`, .pt, .npy, .json, or a table.",
+    ),
+]
+LabelOrder = Annotated[
+    Path | None, typer.Option(help="A .npy file: the row of each of the --labels in the source.")
+]
+Keep = Annotated[Path | None, typer.Option(help="Train on the samples that this mask of `prune` keeps.")]
+
 
 @config_options()
 def train(
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE[:KEY]",
-            help="Train on the labels in this file: .npz of `corrupt`, .pt, .npy, .json, or a table.",
-        ),
-    ] = None,
-    label_order: Annotated[
-        Path | None,
-        typer.Option(help="A .npy file: the row of each of the --labels in the source."),
-    ] = None,
-    keep: Annotated[
-        Path | None, typer.Option(help="Train on the samples that this mask of `prune` keeps.")
-    ] = None,
+    labels: Labels = None,
+    label_order: LabelOrder = None,
+    keep: Keep = None,
     db: Database = DATABASE,
     device: Device = "auto",
     force: Force = False,
@@ -58,20 +60,14 @@ def train(
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
     from noisybench.config import Config
-    from noisybench.inputs import Inputs, labels_of, transition_of, with_inputs
+    from noisybench.inputs import Inputs, transition_of, with_inputs
     from noisybench.labels.drawing import intolerable
-    from noisybench.labels.masks import Mask
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
     from noisybench.sweeps.run import run
     from noisybench.sweeps.sweep import forced, plan, planned
 
-    if label_order is not None and labels is None:
-        raise InvalidValue("--label-order says where --labels belong. Give --labels too, or omit it.")
-    given, placed = (None, "") if labels is None else labels_of(labels, label_order, values["dataset"])
-    if placed:
-        tell(placed)
-    files = Inputs(given, None if keep is None else Mask.read(keep))
+    files = read_files(labels, label_order, keep, values["dataset"])
     if dry_run and files == Inputs():
         # Data that is not prepared here is only warned of.
         (config,), problems = planned([Config.from_user(**values)])
@@ -119,6 +115,21 @@ def train(
     if not jobs:
         tell(f"Run {row['id']} is in {db} already; --force trains it again.")
     show(row)
+
+
+def read_files(
+    labels: str | None, label_order: Path | None, keep: Path | None, dataset: str | None
+) -> "Inputs":
+    """The files of these options.  Raises InputError."""
+    from noisybench.inputs import Inputs, labels_of
+    from noisybench.labels.masks import Mask
+
+    if label_order is not None and labels is None:
+        raise InvalidValue("--label-order says where --labels belong. Give --labels too, or omit it.")
+    given, placed = (None, "") if labels is None else labels_of(labels, label_order, dataset)
+    if placed:
+        tell(placed)
+    return Inputs(given, None if keep is None else Mask.read(keep))
 
 
 def command_of(

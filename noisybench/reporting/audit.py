@@ -4,6 +4,7 @@ A kind is one decorated function from runs and their epochs to a `Table`; its na
 ``--audit``, the first line of its docstring its help.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +16,7 @@ from noisybench.errors import join_limited
 from noisybench.registry import NoMetadata, Registry
 from noisybench.reporting.compare import with_methods
 from noisybench.reporting.formatting import Record, differing, noise_label, notes, signed, title
-from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, rank
+from noisybench.reporting.statistics import DATA, METHOD, PLACE, SCHEDULE, SETTINGS, as_records, rank
 from noisybench.reporting.tables import NO_RUNS, Table, list_table
 
 if TYPE_CHECKING:
@@ -72,6 +73,101 @@ def selection(runs: "DataFrame", epochs: "DataFrame") -> Table:
         cells=type(runs)(
             [record for cell in cells for record in _records(cell)], columns=CELLS, dtype=object
         ),
+    )
+
+
+# What is chosen among must have been trained on the same data, at the same seeds.
+TASK = ("dataset", "noise", "rate", *DATA)
+CHOICES = {HONEST: "val_accuracy", "clean val.": "clean_val_accuracy", "test": "test_accuracy"}
+ANY = "any"
+
+
+@AUDITS.register("settings")
+def settings(runs: "DataFrame", epochs: "DataFrame") -> Table:
+    """The test accuracy had another rule chosen among the losses and settings of a task, as `tune` does.
+
+    runs, epochs: as of `selection`.
+    """
+    completed = runs[runs["status"].eq("completed")]
+    at_best = epochs.set_index(["run", "epoch"])["clean_val_accuracy"].astype(float).to_dict()
+    places = zip(completed["id"], completed["best_epoch"], strict=True)
+    completed = completed.assign(clean_val_accuracy=[at_best.get(place, math.nan) for place in places])
+    completed = completed.astype(dict.fromkeys(CHOICES.values(), float))
+    sections, records = [], []
+    for _, of_task in completed.groupby([*TASK], dropna=False):
+        cells = _cells_of_task(of_task)
+        candidates = _at_the_same_seeds(cells)
+        if len(candidates) < 2:
+            continue
+        chosen = {rule: _test_accuracy(candidates, column) for rule, column in CHOICES.items()}
+        chosen[ANY] = 100 * float(candidates["test_accuracy"].mean())
+        run = as_records(of_task.head(1))[0]
+        honest = chosen[HONEST] or 0.0
+        leaks = {rule: None if value is None else value - honest for rule, value in chosen.items()}
+        n = int(candidates["n"].iloc[0])
+        rows = [
+            [
+                f"{len(candidates)} of {len(cells)} settings",
+                *("–" if v is None else f"{v:.2f}" for v in chosen.values()),
+            ],
+            [f"leak, n = {n}", *(map(_leak, leaks.values()))],
+        ]
+        sections.append((f"{run['dataset']}; {noise_label(run)}", rows))
+        records += [
+            {**{name: run[name] for name in TASK}, "rule": rule, "mean": value, "settings": len(candidates)}
+            | {"n": n, "leak": leaks[rule], "unit": "percent"}
+            for rule, value in chosen.items()
+        ]
+    return list_table(
+        name="settings",
+        caption=_settings_caption(bool(sections)),
+        stub=["task"],
+        headings=[*CHOICES, ANY],
+        sections=sections,
+        notes=notes(runs),
+        cells=type(runs)(
+            records, columns=[*TASK, "rule", "mean", "settings", "n", "leak", "unit"], dtype=object
+        ),
+    )
+
+
+def _test_accuracy(candidates: "DataFrame", column: str) -> float | None:
+    """The test accuracy in percent of the candidate that is highest in a column; None if it lacks a value."""
+    if candidates[column].isna().any():
+        return None
+    best = candidates.sort_values(column, ascending=False, kind="stable").iloc[0]
+    return 100 * float(best["test_accuracy"])
+
+
+def _cells_of_task(runs: "DataFrame") -> "DataFrame":
+    """A row for each loss with its settings: the means of the accuracies over its seeds, missing if one is;
+    the seeds as text, and n, their number."""
+    measured = list(CHOICES.values())
+    cells = runs.sort_values("seed").groupby(["loss", *SCHEDULE, *METHOD], dropna=False)
+    means = cells[measured].mean(skipna=False)
+    seeds = cells["seed"].agg(seeds=lambda seeds: " ".join(map(str, seeds)), n="count")
+    return means.join(seeds).reset_index()
+
+
+def _at_the_same_seeds(cells: "DataFrame") -> "DataFrame":
+    """The cells of the seeds that most of them have (of as many, the larger number of seeds): other seeds are
+    other labels."""
+    frequency = cells["seeds"].map(cells["seeds"].value_counts())
+    most = cells.assign(frequency=frequency).sort_values(["frequency", "n"], kind="stable")["seeds"].iloc[-1]
+    return cells[cells["seeds"].eq(most)]
+
+
+def _settings_caption(is_any: bool) -> str:
+    if not is_any:
+        return (
+            "No two settings have completed on the same labels at the same seeds: there is nothing to choose."
+        )
+    return (
+        "Test accuracy in percent, mean over seeds, of the loss and settings that are chosen by highest"
+        " noisy-validation accuracy, as a user can; by highest accuracy on validation images with their true"
+        " labels; by highest test accuracy; and the mean of all. Each run at its epoch of highest"
+        " noisy-validation accuracy. Settings at other seeds than most are left out. Leak: difference to"
+        " noisy validation; that of test is by construction the largest."
     )
 
 

@@ -1,0 +1,229 @@
+"""`noisybench tune`: a search for the setting of highest noisy-validation accuracy."""
+
+import math
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Overwrite, Precision, Quiet
+from noisybench.cli.console import complain, print_json, say, tell, warn, write
+from noisybench.cli.options import config_options, option_name
+from noisybench.cli.sweep import own_database
+from noisybench.cli.train import Keep, LabelOrder, Labels, read_files
+from noisybench.errors import RunFailed
+from noisybench.reporting.plotting import check_suffix
+
+if TYPE_CHECKING:
+    from noisybench.reporting.tables import Table
+    from noisybench.store import Row
+    from noisybench.sweeps.search import Search, Trial
+
+STATES = ("completed", "stopped", "failed", "running", "open")
+
+
+@config_options()
+def tune(
+    context: typer.Context,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUES",
+            help="What is searched: any option above that says how to train, from a number to a number"
+            " (q=0.3..1.0), evenly in the logarithm (lr=0.001..0.1:log), or among values (loss=cce,lq,elr)."
+            " Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    labels: Labels = None,
+    label_order: LabelOrder = None,
+    keep: Keep = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="So many settings, with those that the store has already.")
+    ] = 30,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Runs of each setting, at so many seeds from --seed on; their mean accuracy counts."
+        ),
+    ] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Only the K-th of N parts of the trials, into a store of its own, which knows nothing of the"
+            " others. After `noisybench runs merge`, the same command without --shard shows all trials.",
+            show_default=False,
+        ),
+    ] = None,
+    jobs_at_once: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", min=1, help="Runs at once, as in `sweep`. [default: as there]", show_default=False
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw importances and trials into this file (.pdf, .png, .svg).", show_default=False
+        ),
+    ] = None,
+    db: Database = DATABASE,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    **values: Any,
+) -> None:
+    """Search the setting of highest noisy-validation accuracy.
+
+    Each trial is an ordinary run of the store. The same command goes on after it was stopped, and with more
+    --trials. A run whose curve is below the median of the others is stopped; `train` would go on with it.
+    """
+    from noisybench.cli.progress import progress
+    from noisybench.cli.report import print_document
+    from noisybench.reporting.search_figure import draw_search
+    from noisybench.store import Store
+    from noisybench.store.filesystem import network_warning
+    from noisybench.sweeps.resources import default_jobs
+    from noisybench.sweeps.search import WHOLE, Search
+    from noisybench.sweeps.shards import Shard
+    from noisybench.sweeps.space import Space
+    from noisybench.training.device import check, several
+
+    suffix = None if figure is None else check_suffix(figure)
+    first = int(values.get("seed") or 0)
+    files = read_files(labels, label_order, keep, values["dataset"])
+    space = Space.read({name: value for name, value in values.items() if name != "seed"}, over or [], files)
+    part = WHOLE if shard is None else Shard.read(shard)
+    if shard is not None:
+        db = own_database(context, db, part)
+        trials = len(range(part.number - 1, trials, part.count))
+        if not quiet:
+            tell(f"Shard {part} has {trials} trials, in {db}.")
+    check(precision)
+    devices = several(device)
+    if network_warning(db):
+        warn(network_warning(db))
+    store = Store.open(db)
+    with progress(trials * seeds, quiet) as observer:
+        search = Search(
+            space,
+            trials,
+            range(first, first + seeds),
+            part,
+            store=store,
+            devices=devices,
+            n_jobs=jobs_at_once or default_jobs(trials * seeds, devices),
+            observer=observer,
+            precision=precision,
+        )
+        found = sorted(search.search(), key=_rank)
+    for row in search.failed:
+        complain(f"Run {row['id']} ({row['loss']}, seed {row['seed']}) failed: {row['reason']}")
+    completed = [trial for trial in found if trial.state == "completed"]
+    if not completed:
+        raise RunFailed(f"None of {len(found)} trials has completed.")
+    importances = search.importances()
+    if figure is not None and suffix is not None:
+        drawn = draw_search(
+            importances,
+            {axis.name: [trial.setting[axis.name] for trial in completed] for axis in space.axes},
+            [100 * trial.accuracy for trial in completed],
+            [axis.name for axis in space.axes if axis.log],
+            suffix,
+        )
+        write(figure, drawn, overwrite)
+    named = {"labels": labels, "label_order": label_order, "keep": keep, "seed": first or None}
+    command = command_of({**space.given, **completed[0].setting, **named})
+    if as_json:
+        print_json(
+            {"trials": list(map(_record, found)), "importances": importances, "command": command},
+        )
+        return
+    print_document(table_of(search, found, importances))
+    say(f"\nThe best of these settings:\n  {command}")
+
+
+def _rank(trial: "Trial") -> tuple[int, float]:
+    """Completed trials first, the best of them first."""
+    return STATES.index(trial.state), -trial.accuracy if trial.state == "completed" else 0
+
+
+def _record(trial: "Trial") -> dict[str, Any]:
+    """A trial for machines; accuracies are fractions."""
+    return {
+        "setting": trial.setting,
+        "state": trial.state,
+        "val_accuracy": trial.accuracy if trial.state == "completed" else None,
+        "runs": [row["id"] for row in trial.rows.values()],
+    }
+
+
+def command_of(options: Mapping[str, Any]) -> str:
+    """The command that trains a run with these options, None if not given."""
+    given = {name: _text(value) for name, value in options.items() if value is not None}
+    words = [word for name, value in given.items() for word in (option_name(name), value)]
+    return shlex.join(["noisybench", "train", *words])
+
+
+def _text(value: Any) -> str:
+    """A value as the command line has it."""
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def table_of(search: "Search", trials: list["Trial"], importances: dict[str, float]) -> "Table":
+    """The trials, and what is to be known of them."""
+    import pandas as pd
+
+    from noisybench.reporting.tables import list_table
+
+    names = [axis.name for axis in search.space.axes]
+    counts = [f"{n} {state}" for state in STATES if (n := sum(trial.state == state for trial in trials))]
+    n_seeds = len(search.seeds)
+    rows = [
+        [
+            *(_text(trial.setting[name]) for name in names),
+            f"{100 * trial.accuracy:.2f}" if trial.state == "completed" else "–",
+            trial.state,
+        ]
+        for trial in trials
+    ]
+    run = next(iter(trials[0].rows.values()))
+    images = f"{validation_of(run):,} validation images{f' at each of {n_seeds} seeds' * (n_seeds > 1)}"
+    notes = [
+        f"The accuracy of a trial, on {images}, has a standard error of"
+        f" {100 * standard_error(run) / math.sqrt(n_seeds):.1f} points: closer settings are not told apart,"
+        " and that of the best is flattering. More --seeds tell more apart.",
+    ]
+    if importances:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.items())
+        notes.append(f"Importance, the share of each in the differences of completed trials: {shares}.")
+    return list_table(
+        name="tune",
+        caption=f"Noisy-validation accuracy in percent{f', mean over {n_seeds} seeds' * (n_seeds > 1)};"
+        f" trials: {', '.join(counts)}.",
+        stub=names,
+        headings=["noisy val.", "trial"],
+        sections=[(f"{run['dataset']}; {run['noise']} noise {run['rate']:g}", rows)],
+        notes=notes,
+        cells=pd.DataFrame(map(_record, trials)),
+    )
+
+
+def validation_of(run: "Row") -> int:
+    """How many validation images a completed run without a mask had."""
+    from noisybench.datasets.dataset import DatasetName
+    from noisybench.registry import DATASETS
+
+    own = DATASETS[DatasetName.read(run["dataset"]).stem].metadata.n_validation
+    return own or round(run["n_train"] * run["validation"] / (1 - run["validation"]))
+
+
+def standard_error(run: "Row") -> float:
+    """Of the noisy-validation accuracy of a run, as that of a fraction of so many images."""
+    accuracy = run["val_accuracy"]
+    return math.sqrt(accuracy * (1 - accuracy) / validation_of(run))
