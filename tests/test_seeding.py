@@ -32,7 +32,8 @@ def test_torch_seeds_differ_and_fit_torch() -> None:
 def test_the_numbers_of_the_streams_stay() -> None:
     # A changed number would silently change every stored run's labels, split and weights.
     first = {"noise": 0, "subset": 1, "split": 2, "initialisation": 3, "order": 4, "open_set": 5}
-    assert STREAMS == {**first, "second network": 6, "flip rates": 7, "instance weights": 8}
+    later = {"second network": 6, "flip rates": 7, "instance weights": 8, "views": 9, "method": 10}
+    assert STREAMS == {**first, **later, "search": 20}
 
 
 def test_the_stream_is_pcg64_seeded_by_seed_stream_and_epoch() -> None:

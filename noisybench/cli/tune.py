@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Overwrite, Precision, Quiet
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Overwrite, Quiet
 from noisybench.cli.console import complain, print_json, say, tell, warn, write
 from noisybench.cli.options import config_options, option_name
 from noisybench.cli.sweep import own_database
@@ -72,7 +72,6 @@ def tune(
     ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
-    precision: Precision = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -92,7 +91,7 @@ def tune(
     from noisybench.sweeps.search import WHOLE, Search
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.space import Space
-    from noisybench.training.device import check, several
+    from noisybench.training.device import several
 
     suffix = None if figure is None else check_suffix(figure)
     first = int(values.get("seed") or 0)
@@ -104,7 +103,6 @@ def tune(
         trials = len(range(part.number - 1, trials, part.count))
         if not quiet:
             tell(f"Shard {part} has {trials} trials, in {db}.")
-    check(precision)
     devices = several(device)
     if network_warning(db):
         warn(network_warning(db))
@@ -119,7 +117,6 @@ def tune(
             devices=devices,
             n_jobs=jobs_at_once or default_jobs(trials * seeds, devices),
             observer=observer,
-            precision=precision,
         )
         found = sorted(search.search(), key=_rank)
     for row in search.failed:

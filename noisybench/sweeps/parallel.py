@@ -105,7 +105,6 @@ class Parallel(JobQueue):
             self.context.set_forkserver_preload(
                 [WORKER, *(["torch._dynamo"] if set(devices) == {"cpu"} else [])]
             )
-            _start_server()
         self.workers: list[Worker] = []
 
     def sweep(self, jobs: Sequence[Job]) -> tuple[list[Row], int]:
@@ -126,6 +125,8 @@ class Parallel(JobQueue):
         """Return once the fork server has imported what a run needs.  Unlike the start of a run, this may be
         interrupted: the process that is asked for does nothing."""
         if self.waiting:
+            if self.context.get_start_method() == "forkserver":
+                _start_server()
             first = self.context.Process(target=_do_nothing)
             first.start()
             first.join()
