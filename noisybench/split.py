@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from noisybench.config import Config
 from noisybench.datasets import Dataset
-from noisybench.datasets.dataset import UNKNOWN
 from noisybench.errors import InvalidValue
 from noisybench.seeding import generator
 
@@ -53,7 +52,7 @@ def split(
             f" {'validate' if n_validation == 0 else 'train on'}."
         )
     train = _thinned(used[np.sort(order[n_validation:])], keep)
-    return Split(train, used[np.sort(order[:n_validation])], given, _true(dataset))
+    return Split(train, used[np.sort(order[:n_validation])], given, dataset.train_true)
 
 
 def _own_split(
@@ -67,7 +66,7 @@ def _own_split(
             f"The {len(used)} images used of {dataset.name} leave none to train on, or none of its own"
             " validation part: choose a larger --train-size."
         )
-    return Split(_thinned(used[~validates], keep), used[validates], given, _true(dataset))
+    return Split(_thinned(used[~validates], keep), used[validates], given, dataset.train_true)
 
 
 def _thinned(train: Rows, keep: NDArray[np.bool_] | None) -> Rows:
@@ -76,11 +75,3 @@ def _thinned(train: Rows, keep: NDArray[np.bool_] | None) -> Rows:
     if not keep[train].any():
         raise InvalidValue("The mask keeps none of this run's training images.")
     return train[keep[train]]
-
-
-def _true(dataset: Dataset) -> NDArray[np.int64]:
-    """The labels that count as true: the true ones where they are known, else those of the data set."""
-    labels = np.asarray(dataset.train_labels)
-    if dataset.train_truth is None:
-        return labels
-    return np.where(dataset.train_truth == UNKNOWN, labels, dataset.train_truth)

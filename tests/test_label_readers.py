@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from commands import noisybench, succeed
+from datasets_files import colour, write_tree
 
 from noisybench import datasets
-from noisybench.datasets import Dataset
+from noisybench.datasets import Dataset, OwnOptions
 from noisybench.errors import DataError, InvalidValue
 from noisybench.labels.label_file import LabelFile
 from noisybench.labels.manifest import Manifest
@@ -131,8 +132,9 @@ def test_labels_of_other_classes_or_another_number_are_answered_in_words(
 ) -> None:
     path = tmp_path / "labels.json"
     for wrong, message in (
-        (worse[:-100].tolist(), "one for each of the"),
-        ((worse + 1).tolist(), "has the labels 0 to 9"),
+        (worse[:-100].tolist(), "1,197 labels, but digits has 1,297"),
+        ((worse + 1).tolist(), "count from 1"),
+        ((worse - 1).tolist(), "has the labels 0 to 9"),
         (["cat"] * len(worse), "no class of digits"),
         ([[1, 2]], "one integer for each image"),
         ([0.5] * len(worse), "one integer for each image"),
@@ -142,6 +144,94 @@ def test_labels_of_other_classes_or_another_number_are_answered_in_words(
         path.write_text(json.dumps(wrong))
         with pytest.raises(DataError, match=message):
             read_labels(path, "", digits).fit(digits)
+
+
+def folder_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """CIFAR-10 as it is prepared from a folder of images."""
+    monkeypatch.setenv("NOISYBENCH_HOME", str(tmp_path / "home"))
+    datasets.add("cifar10", write_tree(tmp_path / "tree", colour(400, 0), colour(20, 1)))
+    return datasets.load("cifar10")
+
+
+def test_labels_by_row_do_not_fit_what_a_folder_has_sorted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cifar = folder_set(tmp_path, monkeypatch)
+    in_rows = cifar.train_labels[np.argsort(cifar.train_index)]
+    published = np.random.default_rng(0).permutation(in_rows)
+    np.save(tmp_path / "plc.npy", published)
+    torch.save({"clean_label": published, "worse_label": (published + 1) % 10}, tmp_path / "human.pt")
+    table = pd.DataFrame({"index": np.arange(400), "given": published})
+    table.to_csv(tmp_path / "given.csv", index=False)
+    for name in ("plc.npy", "human.pt", "given.csv"):
+        with pytest.raises(DataError, match="ARCHIVE.*paths"):
+            read_labels(tmp_path / name, "worse_label" if name == "human.pt" else "", cifar).fit(cifar)
+    half_wrong = np.where(np.arange(400) % 2 == 0, in_rows, published)
+    np.save(tmp_path / "own.npy", half_wrong)
+    assert np.array_equal(
+        read_labels(tmp_path / "own.npy", "", cifar).fit(cifar).given, half_wrong[cifar.train_index]
+    )
+
+
+def test_a_table_of_own_images_may_name_more_than_those_for_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images for testing, and those that could not be read, are in the table that the set came from."""
+    monkeypatch.setenv("NOISYBENCH_HOME", str(tmp_path / "home"))
+    write_tree(tmp_path / "images", colour(40, 0), colour(10, 1))
+    names = [path.relative_to(tmp_path / "images") for path in sorted((tmp_path / "images").rglob("*.png"))]
+    rows = [(f"./{p}", p.parts[0], 1 + i % 3, 1 + i % 2) for i, p in enumerate(names)]
+    table = pd.DataFrame(rows, columns=["path", "split", "label", "second"])
+    table.to_csv(tmp_path / "table.csv", index=False, sep=";")
+    options = OwnOptions(root=tmp_path / "images", workers=1)
+    datasets.add_own("mine", tmp_path / "table.csv", options)
+    mine = datasets.load("mine")
+    assert mine.classes == ("1", "2", "3")
+    given = read_labels(tmp_path / "table.csv", "second", mine).fit(mine)
+    assert mine.train_paths is not None
+    second = {
+        f"./{path.decode()}": mine.classes[label]
+        for path, label in zip(mine.train_paths, given.given, strict=True)
+    }
+    assert second == {path: str(label) for path, split, _, label in rows if split == "train"}
+    table[table["split"] == "test"].to_csv(tmp_path / "test.csv", index=False)
+    with pytest.raises(DataError, match="no training image"):
+        read_labels(tmp_path / "test.csv", "second", mine)
+    table[1:].to_csv(tmp_path / "less.csv", index=False)
+    complete = len(mine.train_labels)
+    with pytest.raises(DataError, match=f"but mine@.* has {complete} training images"):
+        frame = table[table["split"] == "train"][1:]
+        frame.to_csv(tmp_path / "less.csv", index=False)
+        read_labels(tmp_path / "less.csv", "second", mine).fit(mine)
+
+
+@pytest.mark.parametrize("truth_in", ["set", "file", "both", "neither"])
+def test_the_rate_of_labels_of_own_images_is_measured_where_the_truth_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truth_in: str
+) -> None:
+    monkeypatch.setenv("NOISYBENCH_HOME", str(tmp_path / "home"))
+    write_tree(tmp_path, colour(40, 0), colour(10, 1))
+    names = [str(path.relative_to(tmp_path)) for path in sorted((tmp_path / "train").rglob("*.png"))]
+    table = pd.DataFrame({"path": names, "clean_label": [name.split("/")[1] for name in names]})
+    classes = sorted(set(table["clean_label"]))
+    table["label"] = [classes[0] if i % 4 == 0 else y for i, y in enumerate(table["clean_label"])]
+    table["human"] = [classes[1] if i % 2 == 0 else y for i, y in enumerate(table["clean_label"])]
+    expected = (table["human"] != table["clean_label"]).mean()
+    table.loc[0, "clean_label"] = ""
+    known = table[1:]
+    for name, has in (("set.csv", ("set", "both")), ("file.csv", ("file", "both"))):
+        kept = table if truth_in in has else table.drop(columns="clean_label")
+        kept.to_csv(tmp_path / name, index=False)
+    datasets.add_own("mine", tmp_path / "set.csv", OwnOptions(test=tmp_path / "test", workers=1))
+    mine = datasets.load("mine")
+    file = read_labels(tmp_path / "file.csv", "human", mine)
+    rate = file.fit(mine).rate
+    expected = (known["human"] != known["clean_label"]).mean()
+    assert rate is None if truth_in == "neither" else rate == pytest.approx(expected)
+    if truth_in == "both":
+        assert file.clean is not None
+        with pytest.raises(DataError, match="true labels"):
+            replace(file, clean=np.where(file.clean == 1, 2, file.clean)).fit(mine)
 
 
 class Exploit:

@@ -55,8 +55,8 @@ def evaluate(
         images, labels = dataset.test_images, dataset.test_labels
     else:
         rows = getattr(checkpoint, split).numpy()
-        rows = rows[dataset.train_labels[rows] != NO_CLASS]
-        images, labels = dataset.train_images[rows], dataset.train_labels[rows]
+        rows = rows[dataset.train_true[rows] != NO_CLASS]
+        images, labels = dataset.train_images[rows], dataset.train_true[rows]
     logits = checkpoint.logits(images, dataset, choose_device(device))
     result = measure(logits, torch.tensor(labels, device=logits.device))
     stored = asdict(result)

@@ -61,7 +61,7 @@ def prune(
     if not mask.keep[checkpoint.train].any():
         warn(f"No training sample has a softmax above k={k:g}: nothing can be trained on this mask.")
     write(out, mask.encode(), overwrite, quiet=True)
-    wrong = checkpoint.given != torch.tensor(dataset.train_labels)
+    wrong = checkpoint.given != torch.tensor(dataset.train_true)
     trained = checkpoint.train
     pruning = describe(Selection(keep[trained], checkpoint.epoch), wrong[trained], row["epochs"])
     if as_json:

@@ -163,6 +163,23 @@ class Dataset:
         return height, width, channels
 
     @property
+    def train_true(self) -> "NDArray[np.int64]":
+        """The labels that count as true, (n,): the true ones where they are known, WRONG where only the given
+        label is known to be wrong, else those of the data set."""
+        import numpy as np
+
+        if self.train_truth is None:
+            return np.asarray(self.train_labels)
+        return np.where(self.train_truth == UNKNOWN, self.train_labels, self.train_truth)
+
+    @property
+    def known_truth(self) -> "NDArray[np.int64] | None":
+        """The true labels (n,), negative where they are not known, or None.
+
+        The labels of a benchmark are true, those of a user's own images only where the user said so."""
+        return self.train_labels if self.train_paths is None else self.train_truth
+
+    @property
     def train(self) -> Part:
         return Part(self.train_images, self.train_labels, self.train_index)
 

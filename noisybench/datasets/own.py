@@ -145,6 +145,7 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
             f"{source} gives {len(classes)} classes, {len(parts['train'])} training and {len(parts['test'])}"
             " test images; at least 2 classes, 2 training images and 1 test image are needed."
         )
+    base = options.root or (source if source.is_dir() else source.parent)
     truth = validation = None
     has_truth = any(images[row].clean is not None or images[row].wrong for row in parts["train"])
     n_validation = sum(images[row].part == VALIDATION for row in parts["train"])
@@ -154,7 +155,7 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
         described.sort(key=lambda row: row.key)
         digest.update(len(described).to_bytes(8, "big"))
         digest.update(b"".join(row.content for row in described))
-        _write_part(folder, name, described, images, pixels, shape, source)
+        _write_part(folder, name, described, images, pixels, shape, base)
         if name == "train" and has_truth:
             truth = np.array([row.truth for row in described], np.int64)
             np.save(folder / "train_truth.npy", truth)
@@ -364,8 +365,9 @@ def _write_part(
     images: Sequence[Image],
     pixels: Path,
     shape: Shape,
-    source: Path,
+    base: Path,
 ) -> None:
+    """Write the arrays of a part; paths are from `base` on."""
     size = math.prod(shape)
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
     with pixels.open("rb") as raw, (folder / f"{name}_images.npy").open("wb") as file:
@@ -374,7 +376,6 @@ def _write_part(
             file.write(os.pread(raw.fileno(), size, row.source * size))
     np.save(folder / f"{name}_labels.npy", np.array([row.label for row in rows], np.int64))
     np.save(folder / f"{name}_index.npy", np.array([row.source for row in rows], np.int64))
-    base = source if source.is_dir() else source.parent
     paths = [os.fsencode(os.path.relpath(images[row.source].path, base)) for row in rows]
     packed: NDArray[np.bytes_] = np.array(paths, dtype=np.bytes_)
     np.save(folder / f"{name}_paths.npy", packed)

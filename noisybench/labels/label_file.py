@@ -1,7 +1,7 @@
 """LabelFile: the labels in a file of any format, and GivenLabels: those of a data set's training images."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,48 +33,97 @@ class LabelFile:
     clean: Labels | None = None
     index: Labels | None = None
 
+    def of(self, rows: NDArray[np.bool_]) -> "LabelFile":
+        """The labels of these rows of the file, (n,)."""
+        clean, index = (None if part is None else part[rows] for part in (self.clean, self.index))
+        return replace(self, given=self.given[rows], clean=clean, index=index)
+
     def fit(self, dataset: Dataset) -> "GivenLabels":
         """The labels in the prepared order of `dataset`.  Raises DataError unless they are its own: one for
         each training image, of its classes, and with the clean labels that the data set has."""
         index = np.arange(len(self.given)) if self.index is None else self.index
         order = np.argsort(index, kind="stable")
         if not np.array_equal(index[order], np.sort(dataset.train_index)):
-            raise DataError(
-                f"The file has {len(index):,} labels, but not one for each of the"
-                f" {len(dataset.train_index):,} training images of {dataset.name}."
-            )
+            raise _wrong_number(index, dataset)
         rows = order[np.searchsorted(index[order], dataset.train_index)]
         given = self.given[rows]
         clean = None if self.clean is None else self.clean[rows]
         self._check_classes(dataset, given, 0)
         if clean is not None:
             self._check_classes(dataset, clean, UNKNOWN)
-            if dataset.train_truth is None:
-                _check_order(dataset, clean)
-        elif dataset.train_truth is not None:
-            clean = dataset.train_truth
-        elif dataset.train_paths is None:  # the labels of a benchmark are true; those of a user may not be
-            clean = dataset.train_labels
+        truth = dataset.known_truth
+        if truth is not None:
+            if clean is not None:
+                _check_order(dataset, clean, truth)
+            else:
+                clean = truth
+                _check_chance(dataset, given)
         return GivenLabels(self.name, dataset.fingerprint, given, clean)
 
     @staticmethod
     def _check_classes(dataset: Dataset, labels: Labels, least: int) -> None:
         outside = labels[(labels < least) | (labels >= dataset.n_classes)]
         if len(outside):
+            from_one = labels.min() == 1 and labels.max() == dataset.n_classes
             raise DataError(
                 f"A label in the file is {outside[0]}, but {dataset.name} has the labels 0 to"
                 f" {dataset.n_classes - 1}."
+                + (" The labels in the file count from 1: subtract 1 from each." if from_one else "")
             )
 
 
-def _check_order(dataset: Dataset, clean: Labels) -> None:
-    """Raise DataError unless the known clean labels are the data set's own."""
-    known = clean >= 0
-    agree = float((clean == dataset.train_labels)[known].mean()) if known.any() else 1.0
-    if agree < 1 and np.array_equal(np.sort(clean), np.sort(dataset.train_labels)):
+def _wrong_number(index: Labels, dataset: Dataset) -> DataError:
+    n = len(dataset.train_index)
+    message = f"The file has {len(index):,} labels, but {dataset.name} has {n:,} training images"
+    if len(index) == n:
+        return DataError(f"{message} with other row numbers, or the file has one of them twice.")
+    if n == 50_000 and len(index) == 45_000:
+        message += " (files of PLC leave out the last 5,000, on which it validates)"
+    return DataError(
+        f"{message}. Every training image needs a label: complete the file, or prepare a data set of the"
+        " images that have one: noisybench data add NAME --from TABLE."
+    )
+
+
+def _from_folder(dataset: Dataset) -> bool:
+    """Whether a benchmark was prepared from a folder of images, whose rows go class by class."""
+    in_source = dataset.train_labels[np.argsort(dataset.train_index)]
+    return dataset.train_paths is None and bool((np.diff(in_source) >= 0).all())
+
+
+def _lost_order(dataset: Dataset) -> str:
+    return (
+        f"{dataset.name} was prepared from a folder of images, which go class by class: the row numbers of"
+        " the original are lost. Prepare it from the original archive (noisybench data add NAME --from"
+        " ARCHIVE); or make the folder a data set of your own (noisybench data add my-set --from FOLDER), and"
+        " give the labels as a table with a column of paths."
+    )
+
+
+def _check_chance(dataset: Dataset, given: Labels) -> None:
+    """Raise DataError for labels that fit a benchmark from a folder of images no better than labels of any
+    other order would: within six standard deviations of chance."""
+    if not _from_folder(dataset):
+        return
+    shares = [np.bincount(x, minlength=dataset.n_classes) / len(x) for x in (given, dataset.train_labels)]
+    chance = float(shares[0] @ shares[1])
+    if (given == dataset.train_labels).mean() < chance + 6 * (chance / len(given)) ** 0.5:
+        raise DataError(f"The labels fit no better than by chance. {_lost_order(dataset)}")
+
+
+def _check_order(dataset: Dataset, clean: Labels, truth: Labels) -> None:
+    """Raise DataError unless the clean labels are the true ones, where both are known."""
+    known = (clean >= 0) & (truth >= 0)
+    agree = float((clean == truth)[known].mean()) if known.any() else 1.0
+    if agree < 1 and np.array_equal(np.sort(clean), np.sort(truth)):
         raise DataError(
-            f"Only {agree:.1%} of the clean labels in the file fit those of {dataset.name}, but each"
-            " class occurs as often: the file is in another order, such as that of CIFAR's binary version."
+            f"Only {agree:.1%} of the clean labels in the file fit those of {dataset.name}, but each class"
+            " occurs as often: the file is in another order. "
+            + (
+                _lost_order(dataset)
+                if _from_folder(dataset)
+                else "If it is that of CIFAR's binary version, give the order with --label-order FILE.npy."
+            )
         )
     if agree < 1:
         raise DataError(

@@ -4,6 +4,7 @@ Nothing in a file is executed: of pickles, only NumPy arrays and what JSON has a
 """
 
 import json
+import os
 import pickle
 import zipfile
 from dataclasses import replace
@@ -25,6 +26,9 @@ PATHS, INDICES = ("path", "filename", "file"), ("index", "original_index", "sour
 # The integers that a published file may have as labels.
 INTEGERS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 
+# The row of an image that is none of those for training.
+ELSEWHERE = -1
+
 
 def split_key(text: str) -> tuple[Path, str]:
     """The path and the key of ``FILE`` or ``FILE:KEY``; a file whose name has a colon is found as it is."""
@@ -36,7 +40,8 @@ def read_labels(path: Path, key: str, dataset: Dataset) -> LabelFile:
     """The labels called `key` in a file; without a key, the only ones in it.
 
     dataset: gives class names for labels that are text, and places for a table with a column of paths
-    (`path`, `filename` or `file`); `index`, `original_index` or `source_index` are rows of the source.
+    (`path`, `filename` or `file`), of which those of other images are left out; `index`, `original_index` or
+    `source_index` are rows of the source.
     Raises DataError, naming the keys or the formats that there are.
     """
     reader = {".pt": _read_pt, ".npy": _read_npy, ".json": _read_json}.get(path.suffix.lower(), _read_table)
@@ -63,12 +68,13 @@ def read_labels(path: Path, key: str, dataset: Dataset) -> LabelFile:
         raise DataError(f"{path} {wanted}. Choose one of its keys: {', '.join(labels)}, as {path}:KEY.")
     name = key or noisy[0]
     clean = next((c for c in _clean_names(name) if c in labels and c != name), None)
-    return LabelFile(
+    file = LabelFile(
         name,
         _numbers(path, name, labels[name], dataset, 0),
         None if clean is None else _numbers(path, clean, labels[clean], dataset, UNKNOWN),
         index,
     )
+    return file if index is None else file.of(index != ELSEWHERE)
 
 
 def _clean_names(name: str) -> tuple[str, ...]:
@@ -87,14 +93,20 @@ def read_order(path: Path) -> Labels:
 
 
 def _index(path: Path, columns: dict[Any, Any], dataset: Dataset) -> Labels | None:
-    """The rows of the source that a column of paths or of indices names, or None without such a column."""
+    """The rows of the source that a column of paths or of indices names, or None without such a column.
+
+    A path of no training image, as of one for testing, is ELSEWHERE."""
     column = next((name for name in PATHS if name in columns), None)
     if column is not None and dataset.train_paths is not None:
-        rows = dict(zip((p.decode() for p in dataset.train_paths), dataset.train_index, strict=True))
-        missing = [p for p in columns[column] if p not in rows]
-        if missing:
-            raise DataError(f"{path}: {missing[0]} is no training image of {dataset.name}.")
-        return np.array([rows[p] for p in columns[column]], dtype=np.int64)
+        known = map(os.fsdecode, dataset.train_paths.tolist())
+        rows = dict(zip(known, dataset.train_index.tolist(), strict=True))
+        index = [rows.get(os.path.normpath(p), ELSEWHERE) for p in map(str, columns[column])]
+        if max(index) == ELSEWHERE:
+            raise DataError(
+                f"{path}: {columns[column][0]} is no training image of {dataset.name}, and neither is any"
+                f" other path in the file. One of its images is {next(iter(rows))}."
+            )
+        return np.array(index, dtype=np.int64)
     column = next((name for name in INDICES if name in columns), None)
     return None if column is None else _integers(path, column, columns[column])
 
@@ -106,6 +118,8 @@ def _numbers(path: Path, name: str, values: Any, dataset: Dataset, least: int) -
         return _integers(path, name, values)
     numbers = {known: number for number, known in enumerate(dataset.classes)}
     numbers = {str(number): number for number in range(least, dataset.n_classes)} | numbers
+    if least == UNKNOWN:
+        numbers.setdefault("", UNKNOWN)
     unknown = next((text for text in texts if text not in numbers), None)
     if unknown is not None:
         raise DataError(
@@ -220,16 +234,18 @@ def _read_json(path: Path) -> Any:
 
 
 def _read_table(path: Path) -> Any:
-    """The columns of a table, with texts as they are."""
+    """The columns of a table as texts; those of row numbers as numbers."""
     import pandas as pd
 
     try:
         if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
+            table = pd.read_parquet(path).astype(str)
         else:
-            table = pd.read_csv(
-                path, sep="\t" if path.suffix.lower() == ".tsv" else ",", keep_default_na=False
-            )
+            with path.open(encoding="utf-8-sig") as file:
+                separator = max("\t,;", key=file.readline().count)
+            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        for name in set(INDICES).intersection(table.columns):
+            table[name] = pd.to_numeric(table[name])
     except OSError:
         raise
     except Exception:  # pandas and pyarrow have no common error for damaged files
@@ -249,7 +265,7 @@ def ordered(file: LabelFile, order: Path) -> LabelFile:
 
 def placed_by(file: LabelFile, dataset: Dataset) -> str:
     """How it is known which image has which label, for people."""
-    if file.clean is not None and dataset.train_truth is None:
+    if file.clean is not None and dataset.known_truth is not None:
         return "The true labels in the file are those of the data set: its order is right."
     if file.index is not None:
         return "The labels are placed by the paths or row numbers of their images."
