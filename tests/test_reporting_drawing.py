@@ -24,7 +24,7 @@ SUFFIXES = [".pdf", ".png", ".svg"]
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figure]:
     """Both figures of the paper, and of each one panel only."""
     whole = filled(tmp_path_factory.mktemp("store") / "runs.db", [*FIG1, *FIG2], seeds=2, epochs=20)
-    runs, epochs = whole.results(), whole.epochs()
+    runs, epochs = whole.results(), whole.mean_curves
     one = runs[runs["dataset"].eq("cifar10") & runs["rate"].isin([0.2, 0.4])]
     made = {name: build_figure(name, runs, epochs) for name in REGISTRIES}
     long = runs.assign(
@@ -174,7 +174,7 @@ def test_a_band_is_a_standard_deviation_wide(figures: dict[str, Figure]) -> None
 def test_a_name_may_have_a_dollar_and_a_bracket(tmp_path: Path) -> None:
     store = filled(tmp_path / "runs.db", FIG1[-2:], seeds=1, epochs=2)
     runs = store.results().assign(dataset="a$_b$<c>&")
-    content = draw(build_figure("fig1", runs, store.epochs()), ".svg").decode()
+    content = draw(build_figure("fig1", runs, store.mean_curves), ".svg").decode()
     assert "(a) a$_b$&lt;c&gt;&amp;, uniform, η\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.4" in content
 
 

@@ -20,7 +20,7 @@ CCE, LQ = {"dataset": "cifar10", "loss": "cce"}, {"dataset": "cifar10", "loss": 
 
 
 def figure(store: Store, name: str = "fig1", *where: str) -> Figure:
-    return build_figure(name, select(store.results(), where)[0], store.epochs())
+    return build_figure(name, select(store.results(), where)[0], store.mean_curves)
 
 
 def contents(figure: Figure) -> list[tuple[str, str, list[str]]]:

@@ -15,6 +15,7 @@ import pytest
 from curves import FIG1, FIG2, MADE, filled
 
 from noisybench.config import Config, declared_fields
+from noisybench.reporting.figures import Curves
 from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.tables import TABLES, Table, list_table
 from noisybench.store import Store
@@ -22,8 +23,8 @@ from noisybench.store import Store
 VOID = {"meta", "br", "hr", "img", "input", "link", "base", "source"}
 
 
-def render(table: Table, runs: pd.DataFrame, epochs: pd.DataFrame) -> str:
-    return str(FORMATS.bind("html")(table, runs=runs, epochs=lambda: epochs))
+def render(table: Table, runs: pd.DataFrame, curves: Curves) -> str:
+    return str(FORMATS.bind("html")(table, runs=runs, curves=curves))
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Page(HTMLParser):
 
 def page_of(store: Store, kind: str = "closed-set", **columns: Any) -> str:
     runs = store.results().assign(**columns)
-    return render(TABLES.bind(kind)(runs), runs, store.epochs())
+    return render(TABLES.bind(kind)(runs), runs, store.mean_curves)
 
 
 @pytest.fixture(scope="module")
@@ -180,21 +181,22 @@ def test_nothing_is_fetched_or_executed(html: str, page: Page) -> None:
     assert len(re.findall(r"\w+://", html)) == len(re.findall(r'xmlns(?::xlink)?="\w+://', html))
 
 
-def test_both_figures_are_in_the_page(page: Page) -> None:
+def test_the_figures_that_the_runs_allow_are_in_the_page(page: Page) -> None:
     drawn = page.root.all("svg")
-    assert len(drawn) == 2
-    for drawing, name in zip(drawn, ("Figure 1", "Figure 2"), strict=True):
+    names = ("Figure 1", "Figure 2", "Learning curves", "Accuracy by method", "Accuracy against cost")
+    for drawing, name in zip(drawn, names, strict=True):
         assert drawing.attributes["role"] == "img" and drawing.attributes["aria-label"].startswith(name)
-        assert "n = 2" in drawing.attributes["aria-label"]
+        assert "n = 2" in drawing.attributes["aria-label"] or name == "Accuracy against cost"
 
 
 def test_a_figure_without_runs_is_left_out_and_one_of_several_settings_explained(tmp_path: Path) -> None:
     store = filled(tmp_path / "runs.db", FIG1[-1:], seeds=1, epochs=2)
-    assert "figures" not in Page(page_of(store)).ids
+    assert not {"fig1", "fig2"} & {each.attributes["id"] for each in Page(page_of(store)).root.all("figure")}
     settings = [{**setting, "lr": lr} for setting in FIG1[-2:] for lr in (0.1, 0.2)]
     several = filled(tmp_path / "several.db", settings, seeds=1, epochs=2)
     made = Page(page_of(several))
-    assert "--where lr=0.1, --where lr=0.2" in made.find("figures").text and not made.root.all("svg")
+    assert "--where lr=0.1, --where lr=0.2" in made.find("figures").text
+    assert "fig1" not in {each.attributes["id"] for each in made.root.all("figure")}
 
 
 def test_the_page_is_accessible(page: Page) -> None:
@@ -236,7 +238,7 @@ def test_everything_is_escaped(store: Store, column: str) -> None:
 def test_a_report_of_lines_has_its_rows_and_all_runs(store: Store) -> None:
     cells = pd.DataFrame()
     lines = list_table("audit", "What <b>", ["a"], ["b"], [("One", [["x<", "1"], ["y", "2"]])], ["&"], cells)
-    page = Page(render(lines, store.results(), store.epochs()))
+    page = Page(render(lines, store.results(), store.mean_curves))
     first = page.find("tables").all("table")[0]
     assert [[e.text for e in tr.children] for tr in first.all("tr")] == [["a", "b"], ["x<", "1"], ["y", "2"]]
     assert {f"run-{run}" for run in store.results()["id"]} <= set(page.ids)
@@ -273,7 +275,7 @@ def test_a_browser_opens_the_run_that_a_link_names(html: str, page: Page, tmp_pa
 def test_the_page_says_what_it_is_made_of_and_holds_its_numbers(store: Store) -> None:
     runs = store.results()
     table = TABLES.bind("closed-set")(runs)
-    text = render(table, runs, store.epochs())
+    text = render(table, runs, store.mean_curves)
     completed = runs[runs["status"].eq("completed")]
     facts = Page(text).find("facts").text
     assert completed["ended"].max() in facts

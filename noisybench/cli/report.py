@@ -10,10 +10,9 @@ from noisybench.cli.arguments import DATABASE, Database, Overwrite, Where
 from noisybench.cli.console import console, say, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.reporting import audit as audits
-from noisybench.reporting import figures
 from noisybench.reporting.audit import AUDITS
 from noisybench.reporting.compare import compare
-from noisybench.reporting.figures import FIGURES, build_figure, no_runs
+from noisybench.reporting.figures import FIGURES, Curves, build_figure, no_runs
 from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.plotting import FILE_TYPES, check_suffix, draw
 from noisybench.reporting.published import SOURCES
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
 KINDS_OF_AUDIT = "; ".join(f"{entry.name}: {entry.help}" for entry in AUDITS)
 KINDS_OF_FIGURE = "; ".join(f"{entry.name}: {entry.help}" for entry in FIGURES)
-TABLE, FORM = "closed-set", "table"
+TABLE, FORM, BY = "closed-set", "table", "loss"
 SUFFIXES = {entry.metadata.suffix: entry.name for entry in FORMATS if entry.metadata.suffix}
 KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
@@ -66,6 +65,14 @@ def report(
         typer.Option(
             "--figure",
             help=f"Draw a figure into the file of --out ({', '.join(FILE_TYPES)}). {KINDS_OF_FIGURE}",
+            show_default=False,
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="With --figure curves: the column of which each value is a line, such as loss or rate."
+            f" [default: {BY}]",
             show_default=False,
         ),
     ] = None,
@@ -126,11 +133,14 @@ def report(
         raise InvalidValue("--compare needs at least two losses: write `report --compare lq cce`.")
     if margin is not None and published is None:
         raise InvalidValue("--margin is that of --against: give --against paper too.")
-    if table is not None and (audit or figure):
+    has_layout = "--audit" if audit else f"--figure {figure}" if figure else ""
+    if table is not None and (audit or (figure and "table" not in FIGURES.bind(figure).entry.context)):
         raise InvalidValue(
-            f"--table does not go with {'--audit' if audit else '--figure'}, which has a layout of its own:"
-            " leave one of the two away."
+            f"--table does not go with {has_layout}, which has a layout of its own: leave one of the two"
+            " away."
         )
+    if by is not None and figure is None:
+        raise InvalidValue("--by is that of --figure curves: give --figure curves too.")
     if form is not None and figure:
         raise InvalidValue(
             f"--format is that of tables: of a figure, the suffix of --out decides ({', '.join(FILE_TYPES)})."
@@ -142,11 +152,8 @@ def report(
     for sentence in unmatched:
         warn(sentence)
 
-    def curves() -> "DataFrame":
-        return store.epochs(figures.EPOCHS, runs["id"])
-
     if figure is not None:
-        write_figure(figure, runs, curves, out, overwrite)
+        write_figure(figure, runs, store.mean_curves, out, overwrite, table=laid_out, by=by)
         return
     document: Table
     if losses:
@@ -162,26 +169,32 @@ def report(
     else:
         document = laid_out(runs)
     by_suffix = SUFFIXES.get(out.suffix.lower(), FORM) if out else FORM
-    print_document(document, form or by_suffix, out, overwrite, runs=runs, epochs=curves)
+    print_document(document, form or by_suffix, out, overwrite, runs=runs, curves=store.mean_curves)
 
 
 def write_figure(
     figure: str,
     runs: "DataFrame",
-    epochs: Callable[[], "DataFrame"],
+    curves: Curves,
     out: Path | None,
     overwrite: bool,
+    table: Callable[["DataFrame"], Table],
+    by: str | None,
 ) -> None:
     """Draw the figure of these rows of `Store.results`; the suffix of `out` says as what."""
-    name = str(FIGURES.bind(figure))
+    entry = FIGURES.bind(figure).entry
+    if by is not None and "by" not in entry.context:
+        raise InvalidValue(f"--by is that of --figure curves, and {entry.name} has lines of its own.")
     if out is None:
         raise InvalidValue(
-            f"A figure is written to a file: give --out, such as --out {name}.pdf ({', '.join(FILE_TYPES)})."
+            f"A figure is written to a file: give --out, such as --out {entry.name}.pdf"
+            f" ({', '.join(FILE_TYPES)})."
         )
     suffix = check_suffix(out)
-    drawn_up = build_figure(name, runs, epochs())
+    options = {"table": table(runs)} if "table" in entry.context else {}
+    drawn_up = build_figure(entry.name, runs, curves, by=by or BY, **options)
     if not drawn_up.rows:
-        raise InvalidValue(no_runs(name))
+        raise InvalidValue(no_runs(entry.name))
     write(out, draw(drawn_up, suffix), overwrite)
 
 
@@ -199,7 +212,7 @@ def print_document(
 ) -> None:
     """Print a report in a format, or write it to `out`.
 
-    context: what else the format may ask for, as html does for the runs and their epochs.
+    context: what else the format may ask for, as html does for the runs and their curves.
     """
     to_terminal = out is None and console().is_terminal and not console().is_dumb_terminal
     width = console().width if to_terminal else None

@@ -11,7 +11,9 @@
     audit.py                 the same runs under other rules of selection, and what each leaks
     published/               numbers of others, as CSV, and what must be known to read them
     published_comparison.py  our runs beside published numbers
-    figures.py               which curves stand in which panels, in no particular format
+    figures.py               what a figure is, in no particular format, and the registry of its kinds
+    paper_figures.py         Figures 1 and 2 of the paper
+    run_figures.py           figures of any runs: learning curves, heat map, cost, ranks
     plotting.py              a figure as PDF, PNG or SVG
     formats.py               a table as text, with terminal.py, latex.py, html.py and page.html
 

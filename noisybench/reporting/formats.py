@@ -5,12 +5,13 @@ CSV and JSON are tidy: one record per cell or row, as the table's `cells` has it
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from noisybench.registry import Registry
 from noisybench.reporting import html, latex, terminal
+from noisybench.reporting.figures import Curves
 from noisybench.reporting.statistics import as_records
 from noisybench.reporting.tables import Cell, Table
 
@@ -74,9 +75,9 @@ def latex_(table: Table) -> str:
 
 
 @FORMATS.register("html", suffix=".html")
-def html_(table: Table, *, runs: "DataFrame", epochs: Callable[[], "DataFrame"]) -> str:
+def html_(table: Table, *, runs: "DataFrame", curves: Curves) -> str:
     """One page with nothing outside it: the table, its figures, and the runs behind each cell."""
-    return html.render(table, runs, epochs(), csv(table))
+    return html.render(table, runs, curves, csv(table))
 
 
 @FORMATS.register("csv", suffix=".csv")

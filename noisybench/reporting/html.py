@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Provenance, Result, declared_fields
 from noisybench.errors import InvalidValue
-from noisybench.reporting.figures import FIGURES, Figure, build_figure
+from noisybench.reporting.figures import FIGURES, Curves, Figure, build_figure
 from noisybench.reporting.formatting import Record, number
 from noisybench.reporting.plotting import draw
 from noisybench.reporting.statistics import as_records
@@ -52,11 +52,11 @@ class Grid:
     rows: Sequence[tuple[Sequence[str], Sequence[Place]]]
 
 
-def render(table: Table, runs: "DataFrame", epochs: "DataFrame", csv: str) -> str:
+def render(table: Table, runs: "DataFrame", curves: Curves, csv: str) -> str:
     """The page.
 
-    runs: rows of `Store.results` that the table was made of; epochs: `Store.epochs`; csv: the table as CSV,
-    for download.
+    runs: rows of `Store.results` that the table was made of; curves: `Store.mean_curves`; csv: the table as
+    CSV, for download.
     """
     import jinja2
 
@@ -68,7 +68,7 @@ def render(table: Table, runs: "DataFrame", epochs: "DataFrame", csv: str) -> st
         lstrip_blocks=True,
     )
     environment.filters["said"] = _said
-    figures, undrawn = _figures(runs, epochs)
+    figures, undrawn = _figures(table, runs, curves)
     return environment.get_template("page.html").render(
         table=table,
         grids=list(_grids(table)),
@@ -119,12 +119,12 @@ def _grids(table: Table) -> Iterator[Grid]:
         yield Grid(block, groups if any(name for name, _ in groups) else [], rows)
 
 
-def _figures(runs: "DataFrame", epochs: "DataFrame") -> tuple[list[Figure], list[str]]:
+def _figures(table: Table, runs: "DataFrame", curves: Curves) -> tuple[list[Figure], list[str]]:
     """The figures that the runs allow, and why others that have their runs cannot be drawn."""
     drawn, undrawn = [], []
     for kind in FIGURES:
         try:
-            figure = build_figure(kind.name, runs, epochs)
+            figure = build_figure(kind.name, runs, curves, table=table, by="loss")
         except InvalidValue as error:
             undrawn.append(str(error))
             continue

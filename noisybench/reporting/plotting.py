@@ -6,13 +6,13 @@ gives the same bytes.
 
 import io
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import InvalidValue
-from noisybench.reporting.figures import Figure, Panel
+from noisybench.reporting.figures import AnyPanel, Figure, HeatMap, Panel, RankAxis, Scatter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,15 @@ FILE_TYPES: Mapping[str, Mapping[str, Any]] = {
 PANEL = (3.3, 2.5)
 NOTE_LINE = 0.14
 LEGEND_LINE = 0.18
+
+# Inches of a cell of a heat map; of a rank diagram, and of a method's line in it.
+HEAT_CELL = (0.58, 0.24)
+RANK_WIDTH = 7.0
+RANK_LINE = 0.2
+# Characters in an inch of the labels of an axis; of a legend.
+LABEL_DENSITY = 13
+LEGEND_DENSITY = 14
+LEGEND_HANDLE = 7  # as wide as so many characters
 
 NOTE_SIZE = 7.5
 # Characters of a note that fit in an inch, at that size; of a title that fit over a panel.
@@ -61,6 +70,8 @@ STYLE = {
 # From dark blue to orange, evenly in lightness; what comes after is too light for a line on white.
 COLOURS = "plasma"
 LIGHTEST = 0.78
+HEAT_COLOURS = "viridis"
+HEAT_DARK = 60  # in percent; below, text on the colour is white
 MARKERS = "osD^vPX*<>"
 MARKS = 8
 WRONG = (0, (3, 1.4))
@@ -95,27 +106,65 @@ def compose(figure: Figure) -> "Drawing":
     """The figure as matplotlib's, within `style`."""
     from matplotlib.figure import Figure as Drawing
 
-    rows, columns = len(figure.rows), max(len(row) for row in figure.rows)
-    notes = _wrapped(figure, columns)
-    legends = LEGEND_LINE * (2 if figure.shared_legend else 3 * rows)
-    height = PANEL[1] * rows + legends + NOTE_LINE * (notes.count("\n") + 2)
-    drawing = Drawing(figsize=(PANEL[0] * columns, height))
-    grid = drawing.add_gridspec(rows, columns)
+    sizes = [[size_of(panel) for panel in row] for row in figure.rows]
+    columns = max(len(row) for row in sizes)
+    widths = [max(row[at][0] for row in sizes if at < len(row)) for at in range(columns)]
+    heights = [max(height for _, height in row) for row in sizes]
+    notes = _wrapped(figure, sum(widths))
+    labels = {label for _, panel in figure.panels for label in _labels(panel)}
+    longest = max(map(len, labels), default=0) + LEGEND_HANDLE
+    abreast = max(1, min(len(labels), int(LEGEND_DENSITY * sum(widths) / longest)))
+    if figure.shared_legend:
+        legends = LEGEND_LINE * (1 + -(-len(labels) // abreast))
+    else:
+        legends = LEGEND_LINE * 3 * sum(any(_labels(panel) for panel in row) for row in figure.rows)
+    height = sum(heights) + legends + NOTE_LINE * (notes.count("\n") + 2)
+    drawing = Drawing(figsize=(sum(widths), height))
+    grid = drawing.add_gridspec(len(sizes), columns, width_ratios=widths, height_ratios=heights)
     places = [grid[r, c] for r, row in enumerate(figure.rows) for c in range(len(row))]
-    shades = sorted({line.shade for _, panel in figure.panels for line in panel.lines})
+    looks = _looks(figure)
     for (letter, panel), place in zip(figure.panels, places, strict=True):
         axes = drawing.add_subplot(place)
-        _draw_panel(axes, letter, panel, shades)
-        if not figure.shared_legend:
+        if panel.title:
+            axes.set_title(_fill(f"{letter} {panel.title}", TITLE_WIDTH), loc="left")
+        DRAW[type(panel)](axes, panel, looks)
+        if _labels(panel) and not figure.shared_legend:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, borderaxespad=0)
     _share_axes(drawing)
     if figure.shared_legend:
-        _draw_legend(drawing, 2 * columns)
+        _draw_legend(drawing, abreast)
     drawing.supxlabel(notes, x=0.01, ha="left", fontsize=NOTE_SIZE)
     return drawing
 
 
-def _draw_panel(axes: "Axes", letter: str, panel: Panel, shades: list[float]) -> None:
+def size_of(panel: AnyPanel) -> tuple[float, float]:
+    """Width and height in inches of what is drawn for a panel."""
+    if isinstance(panel, HeatMap):
+        names = max(map(len, panel.rows)) / LABEL_DENSITY
+        title = min(len(panel.title) + len("(a) "), TITLE_WIDTH) / LABEL_DENSITY
+        width = max(title, HEAT_CELL[0] * len(panel.columns))
+        return names + width + 0.4, HEAT_CELL[1] * len(panel.rows) + 0.8
+    if isinstance(panel, RankAxis):
+        return RANK_WIDTH, RANK_LINE * (len(panel.ranks) / 2 + len(panel.groups) / 2) + 0.9
+    return PANEL
+
+
+def _labels(panel: AnyPanel) -> list[str]:
+    """The labels of a panel's legend."""
+    if isinstance(panel, Panel):
+        return [line.label for line in panel.lines]
+    return [point.label for point in panel.points] if isinstance(panel, Scatter) else []
+
+
+def _looks(figure: Figure) -> list[float]:
+    """The shades of a figure in order: the place of a shade chooses its marker."""
+    panels = [panel for _, panel in figure.panels]
+    lines = {line.shade for panel in panels if isinstance(panel, Panel) for line in panel.lines}
+    points = {point.shade for panel in panels if isinstance(panel, Scatter) for point in panel.points}
+    return sorted(lines | points)
+
+
+def _draw_curves(axes: "Axes", panel: Panel, shades: list[float]) -> None:
     """The lines of a panel, their bands, and its axes."""
     from matplotlib.ticker import MaxNLocator
 
@@ -135,17 +184,92 @@ def _draw_panel(axes: "Axes", letter: str, panel: Panel, shades: list[float]) ->
         if line.n > 1:
             low, high = points["mean"] - points["std"], points["mean"] + points["std"]
             axes.fill_between(points["epoch"], low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.set_title(_fill(f"{letter} {panel.title}", TITLE_WIDTH), loc="left")
     axes.set_xlabel("Epoch")
     axes.set_ylabel(panel.ylabel)
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
+def _draw_heat_map(axes: "Axes", panel: HeatMap, shades: list[float]) -> None:
+    """A coloured cell for each number, which stands in it."""
+    import numpy as np
+
+    values = np.array([[np.nan if value is None else value for value in row] for row in panel.values])
+    # Not an image: a page holds it as text.
+    axes.pcolormesh(np.ma.masked_invalid(values), cmap=HEAT_COLOURS, vmin=0, vmax=100)
+    axes.invert_yaxis()
+    for (row, column), value in np.ndenumerate(values):
+        colour = "w" if value < HEAT_DARK else "k"
+        axes.text(column + 0.5, row + 0.5, panel.texts[row][column], ha="center", va="center", color=colour)
+    axes.set_xticks(np.arange(len(panel.columns)) + 0.5, panel.columns)
+    axes.set_yticks(np.arange(len(panel.rows)) + 0.5, panel.rows)
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_scatter(axes: "Axes", panel: Scatter, shades: list[float]) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+    for point in panel.points:
+        marker = MARKERS[shades.index(point.shade) % len(MARKERS)]
+        axes.plot(point.x, point.y, marker, color=colour_of(point.shade), label=point.label, markersize=6)
+    axes.set_xlabel(panel.xlabel)
+    axes.set_ylabel(panel.ylabel)
+    axes.margins(0.12)
+    if panel.is_log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _draw_ranks(axes: "Axes", panel: RankAxis, shades: list[float]) -> None:
+    """An axis with a line from each mean rank down to its method's name, and bars over groups."""
+    count = len(panel.ranks)
+    left = -(-count // 2)
+    first_name = 0.6 + 0.5 * len(panel.groups)
+    axes.plot([1, count], [0, 0], color="k", linewidth=1)
+    for rank in range(1, count + 1):
+        axes.plot([rank, rank], [0, -0.25], color="k", linewidth=1)
+        axes.text(rank, -0.35, str(rank), ha="center", va="bottom")
+    margin = 0.04 * (count - 1)
+    for place, (method, rank) in enumerate(panel.ranks.items()):
+        is_left = place < left
+        depth = first_name + (place if is_left else count - 1 - place)
+        end = 1 - margin if is_left else count + margin
+        axes.plot([rank, rank, end], [0, depth, depth], color="0.35", linewidth=0.9)
+        text = f"{method} {rank:.2f}" if is_left else f"{rank:.2f} {method}"
+        aside = {"x": end - margin / 3, "ha": "right"} if is_left else {"x": end + margin / 3, "ha": "left"}
+        axes.text(y=depth, s=text, va="center", **aside)
+    for level, group in enumerate(panel.groups):
+        places = [panel.ranks[method] for method in group]
+        height = 0.45 + 0.5 * level
+        reach = 0.012 * (count - 1)
+        axes.plot([min(places) - reach, max(places) + reach], [height, height], color="k", linewidth=3.5)
+    # Room for the names beside the axis.
+    names = max(map(len, panel.ranks)) / LABEL_DENSITY + 0.4
+    per_inch = (count - 1) / (RANK_WIDTH - 2 * names)
+    axes.set_xlim(1 - names * per_inch, count + names * per_inch)
+    axes.set_ylim(first_name + left - 0.4, -1.2)
+    axes.set_axis_off()
+
+
+DRAW: Mapping[type, Callable[..., None]] = {
+    Panel: _draw_curves,
+    HeatMap: _draw_heat_map,
+    Scatter: _draw_scatter,
+    RankAxis: _draw_ranks,
+}
+
+
 def _share_axes(drawing: "Drawing") -> None:
     """Give all panels of one quantity the same limits, so that they compare by eye."""
-    for label in {axes.get_ylabel() for axes in drawing.axes}:
-        panels = [axes for axes in drawing.axes if axes.get_ylabel() == label]
+    quantities = {(axes.get_xlabel(), axes.get_ylabel()) for axes in drawing.axes} - {("", "")}
+    for quantity in quantities:
+        panels = [axes for axes in drawing.axes if (axes.get_xlabel(), axes.get_ylabel()) == quantity]
         for name in ("xlim", "ylim"):
             low, high = zip(*(getattr(axes, f"get_{name}")() for axes in panels), strict=True)
             for axes in panels:
@@ -158,8 +282,7 @@ def _draw_legend(drawing: "Drawing", columns: int) -> None:
     for axes in drawing.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    labels = sorted(handles)
-    drawing.legend([handles[label] for label in labels], labels, loc="outside upper center", ncols=columns)
+    drawing.legend([*handles.values()], [*handles], loc="outside upper center", ncols=columns)
 
 
 def colour_of(shade: float) -> tuple[float, float, float]:
@@ -170,9 +293,9 @@ def colour_of(shade: float) -> tuple[float, float, float]:
     return float(red), float(green), float(blue)
 
 
-def _wrapped(figure: Figure, columns: int) -> str:
+def _wrapped(figure: Figure, inches: float) -> str:
     """The notes, a paragraph each, as wide as the panels are."""
-    width = int(NOTE_DENSITY * PANEL[0] * columns)
+    width = int(NOTE_DENSITY * inches)
     return "\n".join(_fill(note, width) for note in figure.notes)
 
 

@@ -136,14 +136,11 @@ def ranking(table: Table, runs: "DataFrame") -> tuple[Ranking, list[str]]:
     runs: rows of `Store.results` that the table was made of.  Raises InvalidValue for fewer than two methods,
     and where no setting has all methods.
     """
-    measure = table.cells["measure"].iloc[0] if len(table.cells) else "test_accuracy"
     completed = runs[runs["status"].eq("completed")]
-    measured = {
-        run: (seed, 100 * accuracy)
-        for run, seed, accuracy in zip(completed["id"], completed["seed"], completed[measure], strict=True)
-    }
+    accuracies = 100 * completed[table.measure].astype(float) if table.measure else completed["seed"]
+    measured = dict(zip(completed["id"], zip(completed["seed"], accuracies, strict=True), strict=True))
     methods = list(dict.fromkeys(method for _, cells in table.settings for method in cells))
-    if len(methods) < 2:
+    if len(methods) < 2 or not measured:
         raise InvalidValue(
             f"Ranks need at least two methods in one setting; here: {join_limited(methods) or 'none'}."
         )
@@ -199,12 +196,11 @@ def rank_table(table: Table, runs: "DataFrame") -> Table:
                 cells[column] = Cell(formatting.p_value(p_holm[frozenset((method, other))]))
         rows.append(Row((str(place), method), cells))
     columns = [rank, best, *against.values()]
-    measure = table.cells["measure"].iloc[0]
     common = {
         "settings": found.settings,
         "friedman_chi2": found.chi2,
         "friedman_p": found.p,
-        "measure": measure,
+        "measure": table.measure,
         "unit": "percent",
     }
     pairs = [
@@ -224,7 +220,7 @@ def rank_table(table: Table, runs: "DataFrame") -> Table:
     ]
     return Table(
         name="ranks",
-        caption=_caption(found, measure),
+        caption=_caption(found, table.measure),
         stub=["#", "method"],
         columns=columns,
         blocks=[Block(f"{len(methods)} methods in {found.settings} settings", columns, rows)],

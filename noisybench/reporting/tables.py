@@ -92,22 +92,35 @@ class Table:
     best_of: str = ""
 
     @property
-    def settings(self) -> list[tuple[str, dict[str, Cell]]]:
-        """The settings in which methods compete for the best: a title and the cell of each method.
+    def measure(self) -> str:
+        """The column of `runs` that the cells are made of."""
+        return str(self.cells["measure"].iloc[0]) if len(self.cells) else ""
 
-        A setting is a row or a column of a block, by `best_of`; a table without marks has none.
+    @property
+    def settings(self) -> list[tuple[str, dict[str, Cell]]]:
+        """The settings of all blocks, each with a title and the cell of each method."""
+        return [
+            (f"{block.title}; {' '.join(place).strip()}", cells)
+            for block in self.blocks
+            for place, cells in self.settings_of(block)
+        ]
+
+    def settings_of(self, block: Block) -> list[tuple[Column, dict[str, Cell]]]:
+        """The settings of a block, in which methods compete for the best, each with the cell of each method.
+
+        They are the columns or the rows, by `best_of`; a table without marks has none.
         """
-        found = []
-        for block in self.blocks:
-            if self.best_of == "column":
-                for column in block.columns:
-                    cells = {row.labels[0]: row.cells[column] for row in block.rows if column in row.cells}
-                    found.append((f"{block.title}; {' '.join(column).strip()}", cells))
-            if self.best_of == "row":
-                for row in block.rows:
-                    cells = {column.heading: cell for column, cell in row.cells.items()}
-                    found.append((f"{block.title}; {row.labels[0]}", cells))
-        return found
+        if self.best_of == "column":
+            return [
+                (column, {row.labels[0]: row.cells[column] for row in block.rows if column in row.cells})
+                for column in block.columns
+            ]
+        if self.best_of == "row":
+            return [
+                (Column("", row.labels[0]), {column.heading: cell for column, cell in row.cells.items()})
+                for row in block.rows
+            ]
+        return []
 
     @property
     def marks_best(self) -> str:

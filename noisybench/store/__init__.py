@@ -218,6 +218,29 @@ class Store(Tables):
             [] if runs is None else [json.dumps(sorted(runs))],
         )
 
+    def mean_curves(self, groups: Mapping[str, int], measures: Sequence[str]) -> "pd.DataFrame":
+        """Mean learning curves of groups of runs.
+
+        groups: the group of each run, by the run's id.  measures: numeric columns of `epochs`.
+        Returns the columns `group` and `epoch`, and for each measure its mean under the measure's own name,
+        `…_std` (sample standard deviation, n - 1; missing for one run) and `…_n`, the runs that have it.
+        """
+        sums = ", ".join(f"avg([{m}]), sum([{m}] * [{m}]), count([{m}])" for m in measures)
+        # In the order of ids, so that the last bits do not depend on the order of the rows.
+        found = self.frame(
+            f"SELECT own.value AS [group], epoch, {sums} FROM json_each(?) AS own"
+            " CROSS JOIN epochs ON epochs.run = own.key GROUP BY 1, 2 ORDER BY 1, 2",
+            [json.dumps(groups, sort_keys=True)],
+        )
+        curves = found.iloc[:, :2]
+        for at, measure in enumerate(measures):
+            mean, squares, n = (found.iloc[:, 2 + 3 * at + i].astype(float) for i in range(3))
+            variance = (squares - n * mean**2).clip(lower=0) / (n - 1).where(n > 1)
+            # Below the rounding error of the sum of squares, values are equal.
+            std = variance.where(variance > 1e-14 * mean**2, 0 * variance) ** 0.5
+            curves = curves.assign(**{measure: mean, f"{measure}_std": std, f"{measure}_n": n.astype(int)})
+        return curves
+
     def runs(self) -> list[Row]:
         """All attempts, the newest first."""
         return self.query("SELECT * FROM runs ORDER BY started DESC, id")
