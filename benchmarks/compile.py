@@ -8,7 +8,6 @@ from benchmarks.data import BATCH
 from benchmarks.hardware import synchronise
 from benchmarks.setting import Setting
 from benchmarks.timing import Row, compare
-from noisybench.training.loop import Sums
 
 NETWORKS = ("cnn6", "resnet18(width=16)")
 ROUNDS = 5
@@ -22,7 +21,6 @@ def network(name: str) -> list[Row]:
     """The speed-up of a round, and the seconds of the first compiled one."""
     setting = Setting.of(name)
     training, n, device = setting.training, setting.n, setting.training.device
-    sums = Sums(device)
     plain = training.model.train()
     # On CUDA, this mode replays CUDA graphs.
     compiled = torch.compile(plain, mode="reduce-overhead")
@@ -30,7 +28,7 @@ def network(name: str) -> list[Row]:
     def act(model: torch.nn.Module) -> None:
         training.model = model
         for _ in range(n):
-            training._step(next(setting.steps), sums)
+            training._step(next(setting.steps))
         synchronise(device)
 
     # Compiled anew, not read from the disk.

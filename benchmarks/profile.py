@@ -5,7 +5,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.setting import NETWORKS, Setting
 from benchmarks.timing import Row
 from noisybench.batches import Step
-from noisybench.training.loop import Sums, Training
+from noisybench.training.loop import Training
 
 ROUNDS = 3
 # Operations by the beginnings of their names; the first that fits counts.
@@ -29,10 +29,9 @@ def measure() -> list[Row]:
     for name in NETWORKS:
         setting = Setting.of(name)
         training, steps = setting.training, setting.steps
-        sums = Sums(training.device)
         training.model.train()
-        training._step(next(steps), sums)
-        found = [of(training, [next(steps) for _ in range(setting.n)], sums) for _ in range(ROUNDS)]
+        training._step(next(steps))
+        found = [of(training, [next(steps) for _ in range(setting.n)]) for _ in range(ROUNDS)]
         whole = [sum(parts.values()) for parts in found]
         rows += [
             Row(f"{name}: {part}", [parts[part] for parts in found], "its steps", whole, kind="cost")
@@ -41,13 +40,13 @@ def measure() -> list[Row]:
     return rows
 
 
-def of(training: Training, steps: list[Step], sums: Sums) -> dict[str, float]:
+def of(training: Training, steps: list[Step]) -> dict[str, float]:
     """The seconds of some steps, by part."""
     on_gpu = training.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiler:
         for step in steps:
-            training._step(step, sums)
+            training._step(step)
     seconds = dict.fromkeys([*PARTS, REST], 0.0)
     for event in profiler.key_averages():
         spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total

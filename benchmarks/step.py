@@ -10,7 +10,6 @@ from benchmarks.hardware import synchronise
 from benchmarks.setting import NETWORKS, Setting, endless
 from benchmarks.timing import Goal, Row, alternate
 from noisybench.registry import MODELS
-from noisybench.training.loop import Sums
 
 ROUNDS = 4
 INPUT_GOAL = 0.03
@@ -31,7 +30,6 @@ def network(name: str) -> list[Row]:
     training, steps, n, device = setting.training, setting.steps, setting.n, setting.training.device
     goal = GOALS.get((device.type, training.precision), {}).get(name)
     training.model.train()
-    sums = Sums(device)
     dataset = setting.dataset
     model = MODELS.bind(name)(dataset.shape, dataset.n_classes).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
@@ -40,7 +38,7 @@ def network(name: str) -> list[Row]:
 
     def our_steps() -> None:
         for step in islice(steps, n):
-            training._step(step, sums)
+            training._step(step)
         synchronise(device)
 
     def our_input() -> None:

@@ -105,6 +105,21 @@ class Step:
     views: "tuple[Step, ...]" = ()
     random: Tensor | None = None
 
+    def clone(self) -> "Step":
+        """The same step in memory of its own."""
+        random = None if self.random is None else self.random.clone()
+        views = tuple(view.clone() for view in self.views)
+        return Step(self.rows.clone(), self.shift.clone(), self.flip.clone(), views, random)
+
+    def copy_(self, other: "Step") -> None:
+        """Become another step of the same shape, in the same memory."""
+        for name in ("rows", "shift", "flip"):
+            getattr(self, name).copy_(getattr(other, name))
+        for ours, view in zip(self.views, other.views, strict=True):
+            ours.copy_(view)
+        if self.random is not None and other.random is not None:
+            self.random.copy_(other.random)
+
 
 def epoch_steps(
     rows: NDArray[np.int64],

@@ -15,7 +15,6 @@ from noisybench.batches import epoch_steps
 from noisybench.config import Config
 from noisybench.registry import METHODS
 from noisybench.training.contract import check_method
-from noisybench.training.loop import Sums
 
 CPU = torch.device("cpu")
 PACKAGE = Path(noisybench.__file__).parent
@@ -101,9 +100,8 @@ def test_what_a_method_measures_is_what_it_optimises(name: str) -> None:
     losses = made.method.loss(made.method.forward(made.model, batch, made.state), batch, made.state)
     for key, value in saved.items():
         made.state[key].copy_(value)
-    sums = Sums(CPU)
-    made._step(step, sums)
-    assert sums.means()[0] == pytest.approx(losses.mean().item(), rel=1e-5)
+    made._step(step)
+    assert made.sums.means()[0] == pytest.approx(losses.mean().item(), rel=1e-5)
 
 
 def first_step(made: Any, size: int) -> Any:

@@ -15,7 +15,7 @@ from noisybench.losses import cce, lq
 from noisybench.split import split
 from noisybench.training.checkpoints import Checkpoint
 from noisybench.training.evaluation import accuracy, predict
-from noisybench.training.loop import Sums, Training, build_model
+from noisybench.training.loop import Training, build_model
 
 CPU = torch.device("cpu")
 
@@ -145,9 +145,9 @@ def test_pruning_follows_algorithm_1() -> None:
     trained_on: list[int] = []
     take_step = subject._step
 
-    def watched(step: Step, sums: Sums) -> None:
+    def watched(step: Step) -> None:
         trained_on.extend(step.rows.tolist())
-        take_step(step, sums)
+        take_step(step)
 
     subject._step = watched  # type: ignore[method-assign]
     best, best_accuracy, rows, seen = {}, -1.0, np.arange(360), []

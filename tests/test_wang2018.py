@@ -18,7 +18,7 @@ from noisybench.errors import InvalidValue
 from noisybench.inputs import corrupt
 from noisybench.methods.wang2018 import contrastive, inverse_lof
 from noisybench.split import split
-from noisybench.training.loop import Sums, Training
+from noisybench.training.loop import Training
 
 
 def training(**values: Any) -> Training:
@@ -110,7 +110,7 @@ def test_a_step_follows_the_gradient_of_its_loss(rounds: int) -> None:
     subject.model.train()
     parameters = list(subject.model.parameters())
     expected = torch.autograd.grad(reference_loss(subject, step), parameters)
-    subject._step(step, Sums(CPU))
+    subject._step(step)
     for parameter, gradient in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 

@@ -108,6 +108,8 @@ class Method:
     matrix for this one.
     revision: to be increased when a change of the method changes its numbers: runs of each revision are
     runs of their own.
+    captures: whether a step can be recorded on a GPU and replayed.  It can where `forward` and `loss` compute
+    with tensors alone, keep in `State` what lasts, change that in place, and ask no tensor for its value.
     """
 
     protocol: ClassVar[Mapping[str, Any]] = {}
@@ -117,6 +119,7 @@ class Method:
     needs_transition: ClassVar[bool] = False
     first_stage: ClassVar[str] = ""
     revision: ClassVar[int] = 1
+    captures: ClassVar[bool] = True
 
     def __init__(self, **hyper_parameters: Any) -> None:
         for name, value in hyper_parameters.items():

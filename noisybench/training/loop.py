@@ -21,6 +21,7 @@ from noisybench.methods import Batch, Selection, TrainingData
 from noisybench.registry import MODELS
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
+from noisybench.training.captured import Captured, captures
 from noisybench.training.estimation import estimate_transition
 from noisybench.training.evaluation import accuracy, predict
 
@@ -39,6 +40,9 @@ class Sums:
         # MPS has no float64.
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self.sums = torch.zeros(2, 3, dtype=dtype, device=device)
+
+    def zero(self) -> None:
+        self.sums.zero_()
 
     def add(self, losses: Tensor, logits: Tensor, given: Tensor, wrong: Tensor) -> None:
         softmax = log_likelihood(logits, given).exp()
@@ -89,7 +93,8 @@ class Training:
 
     transition: the transition matrix of the noise, or its estimate, (classes, classes).  precision: what the
     network computes in, "fp32" or "bf16".  for_estimate: whether the run is to estimate the transition matrix
-    for another, for which `lowest` keeps the network of the lowest validation loss.
+    for another, for which `lowest` keeps the network of the lowest validation loss.  capture: whether steps
+    are recorded on a GPU, as `captured.captures` reads it; tell: is told if that fails.
     After `run`, `best.state` holds the network of the best validation epoch and `mean` what was
     subtracted from its images.  ended_early: why training ended before its last epoch, or "".
     """
@@ -103,6 +108,8 @@ class Training:
         device: torch.device,
         precision: str = "fp32",
         for_estimate: bool = False,
+        capture: str = "off",
+        tell: Callable[[str], None] = lambda message: None,
     ) -> None:
         self.config, self.device, self.precision = config, device, precision
         self.method = config.method
@@ -128,6 +135,14 @@ class Training:
         matrix = None if transition is None else torch.tensor(transition, dtype=torch.float32, device=device)
         self.data = TrainingData(self.given, dataset.n_classes, matrix, config.rate, config.epochs)
         self.state = self.method.start(self.data)
+        self.sums = Sums(device)
+        # A recorded step would keep a number for ever, so that on a GPU the rate is read from the device.
+        self.rate = torch.zeros((), device=device) if device.type == "cuda" else None
+        self.captured = (
+            Captured(self._step, config.batch_size, device, capture == "on", tell)
+            if captures(capture, device, self.method)
+            else None
+        )
         self.kept_rows = np.arange(len(split.train))
         self.n_kept = len(self.kept_rows)
         self.best = Best()
@@ -199,13 +214,14 @@ class Training:
     def _epoch(self, number: int) -> Epoch:
         start = time.perf_counter()
         lr = self.config.lr * 0.1 ** sum(milestone < number for milestone in self.config.milestones)
+        rate = lr if self.rate is None else self.rate.fill_(lr)
         for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        sums = Sums(self.device)
+            group["lr"] = rate
+        self.sums.zero()
         self.method.before_epoch(number, self.state)
         self.model.train()
         config = self.config
-        for step in epoch_steps(
+        steps = epoch_steps(
             self.kept_rows,
             config.batch_size,
             self.augment,
@@ -214,9 +230,13 @@ class Training:
             self.device,
             self.method.views,
             self.method.random_numbers(self.data.n_classes),
-        ):
-            self._step(step, sums)
-        train_loss, softmax_correct, softmax_wrong = sums.means()
+        )
+        if self.captured is not None:
+            self.captured.take(steps)
+        else:
+            for step in steps:
+                self._step(step)
+        train_loss, softmax_correct, softmax_wrong = self.sums.means()
         val_logits = self._predict(self.val_images)
         val_losses = self.method.validation_loss(val_logits, self.val_given, self.state)
         val_loss = val_losses.mean().item()
@@ -258,7 +278,7 @@ class Training:
         random = images.new_empty(len(images), 0) if step.random is None else step.random
         return Batch(step.rows, self.given[step.rows], images, tuple(views), random)
 
-    def _step(self, step: Step, sums: Sums) -> None:
+    def _step(self, step: Step) -> None:
         batch = self.batch(step)
         with self.autocast():
             output = self.method.forward(self.model, batch, self.state)
@@ -268,7 +288,7 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         logits = self.method.logits(output).detach()
-        sums.add(losses.detach().expand(len(logits)), logits, batch.given, self.wrong[step.rows])
+        self.sums.add(losses.detach().expand(len(logits)), logits, batch.given, self.wrong[step.rows])
 
     def estimated_transition(self) -> NDArray[np.float64] | None:
         """T̂ (classes, classes) by the network of the lowest validation loss, from all training images, those
@@ -328,6 +348,7 @@ def _optimiser(config: Config, model: nn.Module, device: torch.device) -> torch.
         "fused": device.type in ("cpu", "cuda"),
     }
     if config.optimiser == "adam":
-        return torch.optim.Adam(model.parameters(), **common)
+        # Its steps are counted on the GPU, so that one can be recorded.
+        return torch.optim.Adam(model.parameters(), **common, capturable=device.type == "cuda")
     nesterov = config.optimiser == "nesterov"
     return torch.optim.SGD(model.parameters(), momentum=config.momentum, nesterov=nesterov, **common)
