@@ -214,6 +214,30 @@ def first_stage(config: Config) -> Config | None:
     return replace(config, loss=str(bound), revision=method_of(bound).revision)
 
 
+def ineffective(config: Config, given: Mapping[str, Any]) -> str:
+    """Say which setting that a user gave has no effect on the run; empty if all have.
+
+    given: values of fields, or lists of values; None means not given.  A value that the run has anyway is
+    no fault.
+    """
+    info = DATASETS[DatasetName.read(config.dataset).stem].metadata
+    prunes = "" if config.method.has_schedule else f"{config.loss} does not prune"
+    reasons = {
+        "prune_from": prunes,
+        "prune_every": prunes,
+        "momentum": f"{config.optimiser} has no such setting" if config.optimiser == "adam" else "",
+        "validation": f"{config.dataset} has a validation part of its own" if info.n_validation else "",
+    }
+    for name, reason in reasons.items():
+        value = given.get(name)
+        if not reason or value is None:
+            continue
+        values = value if isinstance(value, list) else [value]
+        if any(declared_fields()[name].read(name, each) != getattr(config, name) for each in values):
+            return f"{name.replace('_', '-')} has no effect: {reason}. Omit it."
+    return ""
+
+
 @cache
 def declared_fields() -> dict[str, OptionSpec]:
     """The declaration of each field of Config, in order."""

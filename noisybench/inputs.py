@@ -46,11 +46,19 @@ def datasets_of(config: Config) -> list[str]:
 
 
 def as_prepared(config: Config) -> Config:
-    """The config with its data sets as they are prepared here.  Raises DataError if one is not."""
+    """The config with its data sets as they are prepared here.
+
+    Raises DataError if one is not, and InvalidValue if the data set has fewer images than the run needs.
+    """
+    prepared, _ = datasets.prepared(config.dataset)
+    if config.train_size is not None and config.train_size > prepared.n_train:
+        raise InvalidValue(
+            f"train_size is {config.train_size}, but {prepared.name} has {prepared.n_train} training images."
+        )
     noise = config.bound("noise")
     identified = {name: datasets.identify(value) for name, value in noise.datasets.items()}
     noise = Bound(noise.entry, {**noise.arguments, **identified})
-    return replace(config, dataset=datasets.identify(config.dataset), noise=str(noise))
+    return replace(config, dataset=prepared.identity, noise=str(noise))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from noisybench.store import Store
         ("grids: []", "grid"),
         ("grid: 3", "grid"),
         ("grid: [", "YAML"),
-        ("grid: [{labels: abc}]", "labels"),
+        ("grid: [{labels: abc}]", "abc"),
         ("grid: [{1: 2}]", "1"),
         ("grid: [{loss: []}]", "empty"),
         ("table: open\ngrid: [{loss: lq}]", "open"),

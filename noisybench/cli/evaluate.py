@@ -35,7 +35,9 @@ def evaluate(
     import json
 
     from noisybench.store import Store
+    from noisybench.training.device import check_device, choose_device
 
+    check_device(device)
     store = Store.open(db, create=False)
     row = store.find_completed(run)
 
@@ -45,7 +47,6 @@ def evaluate(
     from noisybench import datasets
     from noisybench.labels.open_set import NO_CLASS
     from noisybench.training.checkpoints import Checkpoint
-    from noisybench.training.device import choose_device
     from noisybench.training.evaluation import evaluate as measure
 
     checkpoint = Checkpoint.read(store.folder(row["id"]), row)

@@ -31,7 +31,9 @@ def prune(
     precision and recall of what it drops are those over the samples that the run trained on.
     """
     from noisybench.store import Store
+    from noisybench.training.device import check_device, choose_device
 
+    check_device(device)
     check_json(as_json, out)
     store = Store.read(db)
     row = store.find_completed(run)
@@ -42,7 +44,6 @@ def prune(
     from noisybench.methods import Selection
     from noisybench.methods.trunc_lq import confident
     from noisybench.training.checkpoints import Checkpoint
-    from noisybench.training.device import choose_device
     from noisybench.training.loop import describe
 
     checkpoint = Checkpoint.read(store.folder(row["id"]), row)

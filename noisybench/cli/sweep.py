@@ -156,12 +156,6 @@ def sweep(
         raise InvalidValue(
             f"device is '{device}', but Ray chooses a GPU for each run: omit --device, or give cuda or cpu."
         )
-    experiment = load(name, max_runs)
-    if precision is not None:
-        value = declared_fields()["precision"].read("precision", precision)
-        with_precision = dict.fromkeys(replace(config, precision=value) for config in experiment.configs)
-        experiment = replace(experiment, configs=tuple(with_precision))
-
     from noisybench.cli.executors import Local, OnRay
     from noisybench.cli.report import print_table
     from noisybench.reporting.selection import select
@@ -171,8 +165,14 @@ def sweep(
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, planned, prepared, with_seeds
-    from noisybench.training.device import several
+    from noisybench.training.device import check_device, several
 
+    check_device(device)
+    experiment = load(name, max_runs)
+    if precision is not None:
+        value = declared_fields()["precision"].read("precision", precision)
+        with_precision = dict.fromkeys(replace(config, precision=value) for config in experiment.configs)
+        experiment = replace(experiment, configs=tuple(with_precision))
     part = None if shard is None else Shard.read(shard)
     if seeds is not None:
         check_count(len({replace(config, seed=0) for config in experiment.configs}) * seeds, max_runs)
@@ -185,22 +185,26 @@ def sweep(
         if not quiet:
             tell(f"Shard {part} has {len(chosen)} of {whole} runs, in {db}.")
     configs, problems = planned(chosen) if dry_run else (prepared(chosen), [])
-    # A dry run leaves no file behind.
-    opening = Store.read if dry_run and db.exists() else Store.open
-    store = opening(Path(":memory:") if dry_run and not db.exists() else db)
+    # A dry run leaves no file behind, nor does one whose device is not there.
+    there = db.exists()
+    store = Store.read(db) if dry_run and there else Store.open(db if there else Path(":memory:"))
     jobs = plan(configs, store, force, experiment.labels)
     # What a node of Ray has is for the node to say.
-    at_once = 0 if on_ray else jobs_at_once or default_jobs(len(all_configs), several(device))
+    at_once = 0
+    if not on_ray and (jobs or dry_run):
+        devices = several(device)
+        at_once = jobs_at_once or default_jobs(len(all_configs), devices)
     if dry_run:
         show_plan(configs, jobs, store, device, at_once)
         for problem in problems:
             warn(problem)
         return
+    store = store if there else Store.open(db)
     if network_warning(db):
         warn(network_warning(db))
     if not quiet:
-        there = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
-        already = f", {there} in the store already" if there else ""
+        n_done = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
+        already = f", {n_done} in the store already" if n_done else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
     place: Local | OnRay
     if on_ray:

@@ -59,14 +59,16 @@ def train(
     Without further options this is the protocol of the data set. A run that the store has is shown,
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
-    from noisybench.config import Config
+    from noisybench.config import Config, ineffective
     from noisybench.inputs import Inputs, transition_of, with_inputs
     from noisybench.labels.drawing import intolerable
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
-    from noisybench.sweeps.run import run
+    from noisybench.sweeps.run import run, run_data
     from noisybench.sweeps.sweep import forced, plan, planned
+    from noisybench.training.device import check_device, choose_device
 
+    check_device(device)
     files = read_files(labels, label_order, keep, values["dataset"])
     if dry_run and files == Inputs():
         # Data that is not prepared here is only warned of.
@@ -74,10 +76,8 @@ def train(
         inputs = files
     else:
         (config, inputs), problems = with_inputs(values, files), []
-
-    from noisybench.cli.progress import progress
-    from noisybench.training.device import choose_device
-
+    if idle := ineffective(config, values):
+        raise InvalidValue(idle)
     if dry_run:
         show_config(config, command_of(config, values, labels, label_order, keep), as_json)
         for problem in problems:
@@ -88,9 +88,16 @@ def train(
     warning = intolerable(transition_of(config))
     for sentence in filter(None, (warning, network_warning(db))):
         warn(sentence)
-    store = Store.open(db)
+    # What is wrong with files and devices is said before a store is made, and as far as possible before
+    # torch is imported.
+    store = Store.open(db if db.exists() else Path(":memory:"))
     jobs = plan([config], store, force)
-    chosen = choose_device(device)
+    if jobs:
+        from noisybench.cli.progress import progress
+
+        data = run_data(config, inputs)
+        chosen = choose_device(device)
+        store = Store.open(db)
     for job in jobs:
         try:
             with progress(quiet=quiet) as display:
@@ -99,9 +106,9 @@ def train(
                     store,
                     chosen,
                     display,
-                    inputs,
-                    forced(job, store),
-                    job.for_estimate,
+                    force=forced(job, store),
+                    for_estimate=job.for_estimate,
+                    data=data,
                 )
         except RunFailed:
             if as_json:

@@ -18,7 +18,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisybench.config import Config, declared_fields
+from noisybench.config import Config, declared_fields, ineffective
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
 from noisybench.methods import method_of
 from noisybench.registry import METHODS
@@ -85,7 +85,12 @@ def read(path: Path, max_runs: int = MAX_RUNS) -> Experiment:
         axes = [_axes(_with_protocol({**shared, **block})) for block in blocks]
         check_count(sum(prod(map(len, block)) for block in axes), max_runs)
         given = _LabelFiles(path.parent)
-        configs = [given.config(dict(values)) for block in axes for values in product(*block)]
+        by_block = [[given.config(dict(values)) for values in product(*block)] for block in axes]
+        configs = [config for block in by_block for config in block]
+        for part, members in [(shared, configs), *zip(blocks, by_block, strict=True)]:
+            problems = [ineffective(config, part) for config in members]
+            if problems and all(problems):
+                raise InvalidValue(problems[0])
         figure = FIGURES.bind(str(content["figure"])).entry.name if "figure" in content else ""
         table = content.get("table", "" if figure else "closed-set")
         table = TABLES.bind(str(table)).entry.name if table else ""

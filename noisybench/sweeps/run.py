@@ -65,18 +65,19 @@ def run(
     inputs: Inputs = Inputs(),  # noqa: B008  (frozen)
     force: bool = False,
     for_estimate: bool = False,
+    data: Data | None = None,
 ) -> Row:
     """Carry out a run, unless the store has it completed already, and return its row.
 
     A run that was killed goes on where it last wrote its state.  `force` trains it again, as a further
     attempt that counts from its completion on.
-    for_estimate: whether the run estimates the transition matrix, for another run.  However the run ends,
-    the store says so.
+    for_estimate: whether the run estimates the transition matrix, for another run.  data: of `run_data`,
+    where the caller has it already.  However the run ends, the store says so.
     """
     done = store.completed(config.identity)
     if done is not None and not force:
         return done
-    data = run_data(config, inputs)
+    data = data or run_data(config, inputs)
 
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_precision, set_up

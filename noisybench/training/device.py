@@ -1,20 +1,37 @@
-"""Where a run is carried out: recorded beside the run, and no part of its identity."""
+"""Where a run is carried out: recorded beside the run, and no part of its identity.
 
-import torch
+Torch is imported only where a device is used: names are checked without.
+"""
+
+import sys
+from typing import TYPE_CHECKING
 
 from noisybench.errors import InvalidValue
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def choose_device(name: str) -> torch.device:
+def check_device(name: str) -> None:
+    """Raise InvalidValue for a device that no machine of this system has."""
+    kind, _, index = name.partition(":")
+    if kind not in DEVICES or (index and not index.isdecimal()):
+        raise InvalidValue(f"device is '{name}', but must be one of {', '.join(DEVICES)} (or cuda:N).")
+    if kind == "mps" and sys.platform != "darwin":
+        raise InvalidValue(f"device is '{name}', but only macOS has mps.")
+
+
+def choose_device(name: str) -> "torch.device":
     """The device called `name`; "auto" is the best there is.  Raises InvalidValue."""
+    import torch
+
+    check_device(name)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, there in available.items() if there)
     kind, _, index = name.partition(":")
-    if kind not in available or (index and not index.isdigit()):
-        raise InvalidValue(f"device is '{name}', but must be one of {', '.join(DEVICES)} (or cuda:N).")
     if not available[kind] or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
         there = ", ".join(kind for kind, yes in available.items() if yes)
         raise InvalidValue(f"device is '{name}', but this machine offers only: {there}.")
@@ -23,20 +40,24 @@ def choose_device(name: str) -> torch.device:
 
 def several(name: str) -> list[str]:
     """The devices that runs at once can share out: all of a kind, if none of them is named."""
+    import torch
+
     device = choose_device(name)
     if device.type != "cuda" or device.index is not None:
         return [str(device)]
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
 
 
-def device_label(device: torch.device, threads: int | None = None) -> str:
+def device_label(device: "torch.device", threads: int | None = None) -> str:
     """The device in words, such as "cuda (NVIDIA H100)" or "cpu (2 threads)", by default torch's."""
+    import torch
+
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"{device} ({threads or torch.get_num_threads()} threads)"
 
 
-def choose_precision(name: str, device: torch.device) -> str:
+def choose_precision(name: str, device: "torch.device") -> str:
     """What networks compute in on a device, "fp32" or "bf16", by the `precision` of a Config.
 
     "auto" is bf16 where the hardware has it natively.  Parameters, batch norm's statistics, logits and
@@ -47,7 +68,9 @@ def choose_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def _has_bfloat16(device: "torch.device") -> bool:
+    import torch
+
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -56,8 +79,10 @@ def _has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def set_up(device: torch.device, precision: str) -> None:
+def set_up(device: "torch.device", precision: str) -> None:
     """Have torch compute on a device as the precision says: fp32 is not rounded to TF32 by tensor cores."""
+    import torch
+
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
         # Shapes stay the same through a run, so that a search for the fastest convolution pays.
