@@ -60,9 +60,13 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor) -> Tensor:
+        """The features of the last stage, (n, channels), averaged over the image."""
         features: Tensor = self.stages(self.stem(x)).mean(dim=(2, 3))
-        return self.output(features)  # type: ignore[no-any-return]
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.embed(x))  # type: ignore[no-any-return]
 
 
 class SixConvolutions(nn.Module):

@@ -33,6 +33,7 @@ ORDER = [
     "split",
     "batches",
     "training",
+    "diagnosis",
     "store",
     "reporting",
     "sweeps",

@@ -8,7 +8,20 @@ import typer
 from typer.core import TyperGroup
 
 import noisybench
-from noisybench.cli import check, corrupt, data, entries, evaluate, prune, report, runs, sweep, train, tune
+from noisybench.cli import (
+    check,
+    corrupt,
+    data,
+    diagnose,
+    entries,
+    evaluate,
+    prune,
+    report,
+    runs,
+    sweep,
+    train,
+    tune,
+)
 from noisybench.cli.console import complain, remember_arguments, way_to_go_on
 from noisybench.errors import NoisybenchError
 from noisybench.sweeps import signals
@@ -83,6 +96,7 @@ app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(sweep.sweep)
 app.command()(tune.tune)
+app.command()(diagnose.diagnose)
 app.command()(check.check)
 app.command("list")(entries.list_entries)
 app.add_typer(runs.app, name="runs")

@@ -158,6 +158,11 @@ def _add_built_in(name: str, source: Path | None) -> None:
     )
 
 
+def add_own_images(name: str, source: Path) -> None:
+    """Prepare a user's own images as `data add` does without further options."""
+    _add_own(name, source, datasets.OwnOptions(workers=max(2, os.cpu_count() or 1)))
+
+
 def _add_own(name: str, source: Path, options: datasets.OwnOptions) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

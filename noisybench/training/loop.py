@@ -165,6 +165,10 @@ class Training:
         so far; the one in training is not touched."""
         return self._predict(self.train_images, self.best.state if best else None)
 
+    def validation_logits(self) -> Tensor:
+        """Logits (n, classes) of the validation images, by the network in training."""
+        return self._predict(self.val_images)
+
     def training_outputs(self, forward: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
         """What `forward` makes of the model in training and each batch of the unaugmented training images,
         joined along the first dimension: (n, ...)."""

@@ -1,0 +1,310 @@
+"""`noisybench diagnose`: which labels are wrong, how many, and what to do about it."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from noisybench import datasets
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Quiet
+from noisybench.cli.console import cell, console, print_json, say, tell, write
+from noisybench.cli.options import config_options
+from noisybench.config import Epoch
+from noisybench.diagnosis.scores import DEFAULT, SCORES, score_called
+from noisybench.errors import InvalidValue
+from noisybench.registry import DATASETS
+
+if TYPE_CHECKING:
+    from noisybench.diagnosis.diagnose import Diagnosis, Watch
+    from noisybench.diagnosis.findings import Correctness, Pair
+
+SHOWN = 20
+BETWEEN_LINES = 10.0  # seconds
+FIELDS = (
+    *("noise", "rate", "draws", "seed", "train_size", "loss", "model", "epochs"),
+    *("batch_size", "lr", "augment", "precision"),
+)
+
+
+@config_options(*FIELDS)
+def diagnose(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="A prepared data set, or a folder or table of your own images.",
+            show_default=False,
+        ),
+    ],
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="FILE[:KEY]", help="Diagnose the labels in this file, as of `train --labels`."),
+    ] = None,
+    score: Annotated[
+        str, typer.Option(metavar="NAME", help=f"What labels are ranked by: {', '.join(SCORES)}.")
+    ] = DEFAULT,
+    networks: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Networks to train; a score of held-out images needs one per fold."
+            " [default: 2, up to 5 for few images]",
+        ),
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(min=2, max=20, help="Each network holds out one of so many parts of the images.")
+    ] = 5,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", min=0, help="Train fewer epochs where all would take longer."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where results and the state of trainings go.")
+    ] = Path("diagnosis"),
+    then: Annotated[
+        Literal["train"] | None,
+        typer.Option(metavar="train", help="Train with the suggested loss on the labels that are kept."),
+    ] = None,
+    db: Database = DATABASE,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    **values: Any,
+) -> None:
+    """Find wrong labels, estimate how many there are, and suggest what to train.
+
+    No true labels are needed. A few small networks are trained on the labels as they are and watched: a label
+    that they resist is suspicious. Writes suspects.csv, page.html (to look at), mask.npz (for `train --keep`)
+    and summary.json into the folder of --out. A diagnosis that was stopped goes on when the same command is
+    given again. With --noise and --rate, or where true labels are known, it says how right it was.
+    """
+    if as_json and then:
+        raise InvalidValue("--json and --then train both print a result: omit one of them.")
+    chosen = score_called(score)
+    name = _prepared(dataset)
+
+    from noisybench.cli.train import read_labels_of
+    from noisybench.diagnosis import findings, outputs, plan
+    from noisybench.diagnosis.diagnose import check_method, diagnosed_rows, n_networks
+    from noisybench.diagnosis.diagnose import diagnose as carried_out
+    from noisybench.inputs import Inputs, corrupt, with_inputs
+    from noisybench.sweeps.estimate import in_words
+    from noisybench.training.device import choose_device, choose_precision, device_label, set_up
+
+    values["dataset"] = name
+    if labels is None:
+        if values["noise"] and not values["rate"]:
+            raise InvalidValue("--noise makes labels wrong: say how many with --rate.")
+        values["rate"] = values["rate"] or 0.0
+    given_options = {key: value for key, value in values.items() if value is not None}
+    file = read_labels_of(labels, None, name)
+    config, inputs = with_inputs(plan.with_defaults(values), Inputs(labels=file))
+    check_method(config)
+    prepared = datasets.load(config.dataset)
+    corruption = corrupt(config, prepared) if inputs.labels is None else inputs.labels.corruption
+    prepared = corruption.on(prepared)
+    place = choose_device(device)
+    precision = choose_precision(config.precision, place)
+    set_up(place, precision)
+
+    n = len(diagnosed_rows(config, prepared))
+    count = n_networks(chosen, networks, folds, n)
+    request = {
+        **{key: str(value) for key, value in given_options.items()},
+        **{"fingerprint": prepared.fingerprint, "labels": corruption.sha256, "networks": count},
+        **{"folds": folds, "budget": budget, "device": device_label(place), "precision": precision},
+    }
+    known = plan.read(out, request)
+    if known is None:
+        seconds = plan.seconds_per_epoch(config, prepared, corruption.given, folds, place, precision)
+        config = plan.fitted(config, seconds, count, budget)
+        known = {"request": request, "epochs": config.epochs, "seconds_per_epoch": seconds}
+        plan.write(out, known)
+    else:
+        config = plan.fitted_to(config, known["epochs"])
+    tell(
+        f"{n:,} labels of {config.dataset} in {prepared.n_classes} classes: {count} networks ({config.model},"
+        f" {config.epochs} epochs, {config.loss}) on {device_label(place)}, each with 1/{folds} held out."
+        f" In all about {in_words(known['seconds_per_epoch'] * config.epochs * count)}, less what is done."
+    )
+    with _watching(count, config.epochs, quiet) as watch:
+        diagnosis = carried_out(
+            config,
+            prepared,
+            corruption.given,
+            out / "work",
+            score=score,
+            networks=networks,
+            folds=folds,
+            device=place,
+            precision=precision,
+            watch=watch,
+        )
+    conflicting = findings.conflicts(prepared, diagnosis.rows, diagnosis.given)
+    rows = outputs.suspects(diagnosis, prepared, conflicting)
+    suggestion = findings.suggestion(diagnosis)
+    true = outputs.truth(prepared, config, corruption)
+    correct = None if true is None else findings.correctness(diagnosis, true[diagnosis.rows])
+    written = {name: out / file for name, file in outputs.FILES.items()}
+    of_file = "" if labels is None else f" --dataset {name} --labels {labels}"
+    command = f'noisybench train{of_file} --keep {written["mask"]} --loss "{suggestion.loss}"'
+    summary = outputs.summary(
+        diagnosis, prepared, config, score, suggestion, command, correct, conflicting, rows[:SHOWN]
+    )
+    import json
+
+    mask = outputs.mask(diagnosis, prepared, config, corruption)
+    write(written["suspects"], outputs.as_csv(rows), quiet=True)
+    write(written["mask"], mask.encode(), quiet=True)
+    write(written["summary"], json.dumps(summary, indent=2, allow_nan=False).encode(), quiet=True)
+    if as_json:
+        print_json(summary)
+        return
+    _show(diagnosis, prepared.classes, summary, correct)
+    say(f"\nWritten: {', '.join(str(path) for path in written.values())}")
+    if then:
+        from noisybench.cli.train import train
+
+        train(
+            dataset=name,
+            labels=labels,
+            keep=written["mask"],
+            loss=suggestion.loss,
+            db=db,
+            device=device,
+            quiet=quiet,
+        )
+
+
+def _prepared(dataset: str) -> str:
+    """The name of a prepared data set: of a path, it is prepared as `data add` does."""
+    from noisybench.cli.data import add_own_images
+
+    path = Path(dataset)
+    if dataset in [entry.name for entry in DATASETS] or not path.exists():
+        return dataset
+    name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "images"
+    if DATASETS.is_registered(name):
+        name = f"own-{name}"
+    add_own_images(name[:64].rstrip("-"), path)
+    return name
+
+
+@contextmanager
+def _watching(networks: int, epochs: int, quiet: bool) -> "Iterator[Watch]":
+    """Shows the progress of networks on stderr: a bar on a terminal, else lines."""
+    stderr = console(stderr=True)
+    if quiet:
+        yield lambda network, epoch: None
+        return
+    if stderr.is_terminal and not stderr.is_dumb_terminal:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=stderr, transient=True) as bar:
+            task = bar.add_task("epochs", total=networks * epochs)
+            yield lambda network, epoch: bar.update(
+                task,
+                completed=network * epochs + epoch.epoch,
+                description=f"network {network + 1}/{networks}, held-out agreement {epoch.val_accuracy:.1%}",
+            )
+        return
+    start = last = time.perf_counter()
+    before: int | None = None
+
+    def line(network: int, epoch: Epoch) -> None:
+        nonlocal last, before
+        done, now = network * epochs + epoch.epoch, time.perf_counter()
+        before = done - 1 if before is None else before
+        if now - last < BETWEEN_LINES and epoch.epoch < epochs:
+            return
+        last = now
+        left = (now - start) / (done - before) * (networks * epochs - done)
+        tell(
+            f"network {network + 1}/{networks}  epoch {epoch.epoch}/{epochs}"
+            f"  held-out agreement {epoch.val_accuracy:.1%}  {left:.0f}s left"
+        )
+
+    yield line
+
+
+def _show(
+    diagnosis: "Diagnosis", classes: tuple[str, ...], summary: dict[str, Any], correct: "Correctness | None"
+) -> None:
+    """The diagnosis for people."""
+    from noisybench.diagnosis.findings import CANNOT_SEE, confused_pairs
+
+    low, high = diagnosis.interval
+    say(
+        f"\nWrong labels: about {diagnosis.rate:.1%} ({diagnosis.n_flagged:,} of {len(diagnosis.rows):,}),"
+        f" between {low:.1%} and {high:.1%}."
+    )
+    calibration = summary["calibration"]
+    say(
+        f"Of {calibration['injected']:,} labels made wrong on purpose in the same way, the ranking finds"
+        f" {calibration['recall']:.0%} where it distrusts {diagnosis.rate:.1%}."
+    )
+    _show_matrix(diagnosis, classes, confused_pairs(diagnosis))
+    _show_suspects(summary["suspects"])
+    if correct is not None:
+        _show_correctness(correct, classes)
+    for note in summary["notes"]:
+        say(f"Note: {note}")
+    say("What this cannot see:")
+    for sentence in CANNOT_SEE:
+        say(f"  - {sentence}")
+    say(f"\nSuggested loss: {summary['suggestion']['loss']} ({summary['suggestion']['reason']}). Train with:")
+    say(f"  {summary['suggestion']['command']}")
+
+
+def _show_matrix(diagnosis: "Diagnosis", classes: tuple[str, ...], pairs: "list[Pair]") -> None:
+    from rich.table import Table
+
+    if len(classes) <= SHOWN:
+        table = Table(
+            title="Estimated transition matrix, percent", title_justify="left", box=None, pad_edge=False
+        )
+        table.add_column("true \\ given")
+        for name in classes:
+            table.add_column(cell(name[:6]), justify="right")
+        for name, row in zip(classes, diagnosis.transition, strict=True):
+            table.add_row(cell(name), *(f"{100 * value:.0f}" if value >= 0.005 else "·" for value in row))
+        console().print(table)
+    if pairs:
+        say("Confused most (true → given, estimated number):")
+        for pair in pairs:
+            say(f"  {classes[pair.true]} → {classes[pair.given]}  {pair.count:,.0f}")
+
+
+def _show_suspects(suspects: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    has_path = any(row["path"] for row in suspects)
+    table = Table(title="Most suspicious labels", title_justify="left", box=None, pad_edge=False)
+    for heading in ("path" if has_path else "image", "given", "suggested"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("score", justify="right")
+    for row in suspects:
+        at = row["path"] if has_path else f"{row['row']}"
+        table.add_row(cell(at), cell(row["given"]), cell(row["suggested"]), f"{row['score']:.2f}")
+    console().print(table)
+
+
+def _show_correctness(correct: "Correctness", classes: tuple[str, ...]) -> None:
+    say(
+        f"Against the true labels: {correct.n_wrong:,} of {correct.n:,} are wrong ({correct.rate:.1%}).\n"
+        f"  precision at that number {correct.precision:.1%},"
+        f" average precision {correct.average_precision:.1%}\n"
+        f"  of the distrusted {_share(correct.flagged_precision)} are wrong, of the wrong"
+        f" {correct.flagged_recall:.1%} are distrusted"
+    )
+    recall = ", ".join(f"{name} {_share(value)}" for name, value in zip(classes, correct.recall, strict=True))
+    say(f"  recall by given class: {recall}")
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"

@@ -1,0 +1,186 @@
+"""What follows from a diagnosis: confused pairs, how right it was, what to train, what to look at."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noisybench.datasets import Dataset
+from noisybench.datasets.dataset import UNKNOWN
+from noisybench.diagnosis.diagnose import Diagnosis
+from noisybench.diagnosis.observing import Labels
+from noisybench.errors import join_limited
+
+FEW_IMAGES = 20
+# Of the wrong labels of a class, the share that one other class gets, from where noise counts as
+# class-dependent.
+CONCENTRATED = 0.5
+LITTLE_NOISE = 0.05
+MANY_CLASSES = 50
+WEAK = 0.4
+POLLUTED = 0.5
+
+CANNOT_SEE = (
+    "systematic relabelling: a class whose images all have another class's label looks right",
+    "noise that follows the image: ambiguous images are found where the network doubts them, right or wrong",
+    "an image of no class: it is ranked high, with a suggestion of little probability",
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Images that seem to be of class `true` and have the label `given`; count: their estimated number."""
+
+    true: int
+    given: int
+    count: float
+
+
+def confused_pairs(diagnosis: Diagnosis, most: int = 10) -> list[Pair]:
+    """The pairs of classes that are confused most often, by the estimated transition matrix."""
+    counts = diagnosis.estimate.prior[:, None] * diagnosis.transition * len(diagnosis.rows)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    pairs = [
+        Pair(int(i), int(j), float(counts[i, j]))
+        for i, j in zip(*np.unravel_index(order, counts.shape), strict=True)
+    ]
+    return [pair for pair in pairs if pair.count >= 0.5]
+
+
+@dataclass(frozen=True)
+class Correctness:
+    """How right a ranking is, where the truth is known.
+
+    n: labels whose truth is known; n_wrong: of these, the wrong ones; precision: the share of wrong labels
+    among the n_wrong most suspicious, which is the recall too; average_precision: over all cuts;
+    flagged_precision, flagged_recall: of the labels that the diagnosis distrusts.  recall: (classes,), at
+    n_wrong, of the wrong labels of each given class; None where there are none.
+    """
+
+    n: int
+    n_wrong: int
+    precision: float
+    average_precision: float
+    flagged_precision: float | None
+    flagged_recall: float
+    recall: tuple[float | None, ...]
+
+    @property
+    def rate(self) -> float:
+        """The fraction of wrong labels."""
+        return self.n_wrong / self.n
+
+
+def correctness(diagnosis: Diagnosis, true: Labels) -> Correctness | None:
+    """Compare with the true labels (n,) of the diagnosed images, with UNKNOWN and WRONG as in `Dataset`.
+
+    None where no label is known to be wrong.
+    """
+    from sklearn.metrics import average_precision_score
+
+    known = true != UNKNOWN
+    wrong = (true != diagnosis.given) & known
+    n_wrong = int(wrong.sum())
+    if not n_wrong:
+        return None
+    order = diagnosis.order[known[diagnosis.order]]
+    found = np.zeros(len(true), np.bool_)
+    found[order[:n_wrong]] = True
+    flagged = diagnosis.flagged & known
+    classes = range(diagnosis.transition.shape[0])
+    by_class = [found[wrong & (diagnosis.given == c)] for c in classes]
+    return Correctness(
+        n=int(known.sum()),
+        n_wrong=n_wrong,
+        precision=float(wrong[found].mean()),
+        average_precision=float(average_precision_score(wrong[known], -diagnosis.scores[known])),
+        flagged_precision=float(wrong[flagged].mean()) if flagged.any() else None,
+        flagged_recall=float(flagged[wrong].mean()),
+        recall=tuple(float(part.mean()) if len(part) else None for part in by_class),
+    )
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The loss to train with, and why."""
+
+    loss: str
+    reason: str
+
+
+def suggestion(diagnosis: Diagnosis) -> Suggestion:
+    """The loss that did best, in our own measurements, under noise of the estimated rate and kind."""
+    n_classes = len(diagnosis.transition)
+    flips = diagnosis.transition.copy()
+    np.fill_diagonal(flips, 0)
+    flips *= diagnosis.estimate.prior[:, None]
+    concentrated = flips.max(axis=1).sum() / max(flips.sum(), 1e-12) > CONCENTRATED
+    if diagnosis.rate < LITTLE_NOISE:
+        return Suggestion("cce", "little noise: robust losses gain nothing, and learn more slowly")
+    if n_classes >= MANY_CLASSES:
+        return Suggestion("cce", "many classes: in our small runs lq has hardly begun to learn there")
+    if concentrated:
+        return Suggestion(
+            "cce",
+            "most wrong labels of a class are of one other class: robust losses gain little against that,"
+            " leaving out suspects does",
+        )
+    return Suggestion(
+        "lq(q=0.7)",
+        "wrong labels are spread over the classes: in our small runs lq then led cce by 1 to 3 points",
+    )
+
+
+def conflicts(dataset: Dataset, rows: Labels, given: Labels) -> NDArray[np.bool_]:
+    """Which images (n,) occur more than once with different labels."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        groups[dataset.train_images[row].tobytes()].append(place)
+    conflicting = np.zeros(len(rows), np.bool_)
+    for places in groups.values():
+        if len(places) > 1 and len(set(given[places].tolist())) > 1:
+            conflicting[places] = True
+    return conflicting
+
+
+def notes(diagnosis: Diagnosis, classes: Sequence[str], n_conflicting: int) -> list[str]:
+    """What this data set gives reason to be careful about, as sentences."""
+    found = []
+
+    def named(numbers: Sequence[int]) -> str:
+        return join_limited(classes[number] for number in numbers)
+
+    counts = np.bincount(diagnosis.given, minlength=len(classes))
+    few = np.flatnonzero(counts < FEW_IMAGES).tolist()
+    if few:
+        found.append(
+            f"Fewer than {FEW_IMAGES} images have the label {named(few)}: their estimates rest on chance."
+        )
+    unseen = [c for c in diagnosis.estimate.unseen if c not in few]
+    if unseen:
+        found.append(
+            f"Hardly any held-out image is predicted as {named(unseen)}: the class is too hard for this"
+            " network, or none of its labels is right. The estimates leave it out."
+        )
+    flagged = np.bincount(diagnosis.given[diagnosis.flagged], minlength=len(classes))
+    polluted = np.flatnonzero((flagged > POLLUTED * counts) & (counts >= FEW_IMAGES)).tolist()
+    if polluted:
+        found.append(
+            f"More than half of the labels {named(polluted)} are distrusted. Where most labels of a class are"
+            " wrong the network learns them, and it may be the right ones that are distrusted: look at them."
+        )
+    if n_conflicting:
+        found.append(
+            f"{n_conflicting:,} images occur more than once with different labels: at least one of them is"
+            " wrong, whatever the score (column conflict)."
+        )
+    if diagnosis.estimate.error > WEAK:
+        found.append(
+            f"The networks get about {diagnosis.estimate.error:.0%} of the images wrong by themselves: the"
+            " rate is uncertain, and many suspects are only hard. Train longer (--epochs), or take a larger"
+            " --model."
+        )
+    return found

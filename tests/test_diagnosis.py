@@ -1,0 +1,150 @@
+"""Scores in closed form, and estimates of noise whose truth is known, without training."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from noisybench.diagnosis.diagnose import n_networks
+from noisybench.diagnosis.estimate import estimate
+from noisybench.diagnosis.injection import Calibration, calibrate, calibrated, inject
+from noisybench.diagnosis.observing import parts
+from noisybench.diagnosis.scores import SCORES, Evidence, score_called
+from noisybench.errors import UnknownName
+
+NAN = np.nan
+
+
+def evidence() -> Evidence:
+    """Three images of two classes under two networks; each network held one image out."""
+    return Evidence(
+        given=np.array([0, 1, 1]),
+        margin=np.array([[2.0, -1.0, NAN], [4.0, NAN, 3.0]]),
+        late_loss=np.array([[0.1, 2.0, NAN], [0.3, NAN, 0.2]]),
+        probability=np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]]),
+        held_out=np.array([[0.6, 0.4], [0.8, 0.2], [0.5, 0.5]]),
+        features=np.array([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0]], np.float32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("margin", [3, -1, 3]),
+        ("late-loss", [-0.2, -2, -0.2]),
+        ("self-confidence", [0.6, 0.2, 0.5]),
+        ("normalised-margin", [0.2, -0.6, 0]),
+        # Of two neighbours each, those with the same label.
+        ("neighbours", [0, 0.5, 0.5]),
+        ("rank-average", [(2.5 + 2.5 + 3) / 9, 1 / 3, (2.5 + 2.5 + 2) / 9]),
+    ],
+)
+def test_a_score_is_its_closed_form(name: str, expected: list[float]) -> None:
+    np.testing.assert_allclose(SCORES[name].compute(evidence()), expected, atol=1e-12)
+
+
+def test_an_unknown_score_is_answered_with_the_known() -> None:
+    with pytest.raises(UnknownName, match="normalised-margin"):
+        score_called("normalized-margin")
+
+
+def simulated(
+    transition: NDArray[np.float64], n: int, blur: float, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Softmax of a network that sees the true class through Gaussian noise; given and true labels."""
+    random = np.random.default_rng(seed)
+    n_classes = len(transition)
+    true = random.integers(0, n_classes, n)
+    given = (transition[true].cumsum(axis=1) < random.random((n, 1))).sum(axis=1).clip(max=n_classes - 1)
+    logits = 4 * np.eye(n_classes)[true] + blur * random.standard_normal((n, n_classes))
+    clean = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return clean @ transition, given, true
+
+
+def uniform(rate: float, n_classes: int = 5) -> NDArray[np.float64]:
+    off = rate / (n_classes - 1)
+    return np.full((n_classes, n_classes), off) + (1 - rate - off) * np.eye(n_classes)
+
+
+def paired(rate: float, n_classes: int = 5) -> NDArray[np.float64]:
+    return (1 - rate) * np.eye(n_classes) + rate * np.roll(np.eye(n_classes), 1, axis=1)
+
+
+@pytest.mark.parametrize("transition", [uniform(0), uniform(0.2), uniform(0.5), paired(0.1), paired(0.3)])
+def test_the_transition_matrix_is_found_where_the_network_sees_the_classes(
+    transition: NDArray[np.float64],
+) -> None:
+    held_out, given, true = simulated(transition, 8000, 1.0, 0)
+    found = estimate(held_out, given)
+    assert np.abs(found.transition - transition).max() < 0.1
+    assert abs(found.rate - (given != true).mean()) < 0.03
+    assert found.unseen == ()
+    np.testing.assert_allclose(found.transition.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("transition", [uniform(0.1), uniform(0.4), paired(0.2)])
+@pytest.mark.parametrize("blur", [1.0, 2.0])
+def test_the_interval_covers_the_rate_in_nine_of_ten(transition: NDArray[np.float64], blur: float) -> None:
+    covered = 0
+    for seed in range(20):
+        held_out, given, true = simulated(transition, 1000, blur, seed)
+        low, high = estimate(held_out, given).interval
+        covered += low <= (given != true).mean() <= high
+    assert covered >= 18
+
+
+def test_a_class_that_is_never_predicted_is_named_and_left_out() -> None:
+    held_out, given, _ = simulated(uniform(0.2), 2000, 1.0, 0)
+    given = np.where(given == 3, 1, given)
+    held_out[:, 3] = 0
+    found = estimate(held_out, given)
+    assert found.unseen == (3,) and found.prior[3] == 0
+    assert found.transition[3].tolist() == [0, 0, 0, 1, 0]
+
+
+def test_parts_hold_out_each_image_once_where_there_is_a_network_a_fold() -> None:
+    planned = parts(103, 5, 5, np.zeros(103, np.int64), seed=0)
+    assert sorted(np.concatenate([part.outside for part in planned])) == list(range(103))
+    assert all(sorted([*part.inside, *part.outside]) == list(range(103)) for part in planned)
+
+
+def test_few_images_are_held_out_by_more_networks() -> None:
+    counts = [n_networks(SCORES["margin"], None, 5, n) for n in (500, 4000, 50_000)]
+    assert counts == [5, 3, 2]
+    assert n_networks(SCORES["self-confidence"], 2, 5, 50_000) == 5
+
+
+def test_injected_labels_follow_the_matrix_and_touch_only_what_is_allowed() -> None:
+    given = np.random.default_rng(0).integers(0, 5, 5000)
+    part = parts(5000, 5, 2, given, seed=0)[1]
+    allowed = np.arange(0, 5000, 2)
+    flips = paired(0.3)
+    flips[4] = np.eye(5)[4]
+    injected = inject(part, allowed, given, flips, seed=0)
+    changed = np.flatnonzero(injected.labels != given)
+    assert set(changed) == set(injected.injected) <= set(allowed) & set(part.inside)
+    # Nearly all go to the next class, and nearly none are of the class that is never mislabelled.
+    assert (injected.labels[changed] == (given[changed] + 1) % 5).mean() > 0.95
+    assert (given[changed] == 4).mean() < 0.05
+
+
+def test_what_is_found_of_injected_labels_corrects_the_rate() -> None:
+    random = np.random.default_rng(0)
+    wrong = random.random(20_000) < 0.2
+    scores = np.where(wrong, -2.0, 2.0) + random.standard_normal(20_000)
+    injected = random.random(20_000) < 0.05
+    calibration = calibrate([(np.where(injected, -2 + random.standard_normal(20_000), scores), injected)])
+    assert calibration.rate == pytest.approx(0.2, abs=0.01)
+    assert calibration.recall_at(0.2) > 0.9
+    held_out, given, _ = simulated(uniform(0.2), 4000, 2.0, 0)
+    anchors = estimate(held_out, given)
+    found = calibrated(anchors, calibration, 4000)
+    assert min(anchors.rate, calibration.rate) <= found.rate <= max(anchors.rate, calibration.rate)
+    assert found.interval[0] < 0.2 < found.interval[1]
+    assert found.interval[1] - found.interval[0] < anchors.interval[1] - anchors.interval[0]
+
+
+def test_a_ranking_that_finds_nothing_changes_nothing() -> None:
+    held_out, given, _ = simulated(uniform(0.2), 2000, 1.0, 0)
+    anchors = estimate(held_out, given)
+    nothing = Calibration(100, (0.0,) * 100 + (1.0,))
+    assert calibrated(anchors, nothing, 2000).rate == pytest.approx(anchors.rate)

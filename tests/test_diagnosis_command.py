@@ -1,0 +1,152 @@
+"""`noisybench diagnose`, end to end on the digits."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import as_json, noisybench, succeed
+
+from noisybench import datasets
+from noisybench.config import Config
+from noisybench.diagnosis.diagnose import Diagnosis, diagnose
+from noisybench.inputs import corrupt
+
+QUICK = ("--train-size", 600, "--epochs", 8, "--networks", 2, "--quiet")
+NOISY = ("--noise", "uniform", "--rate", 0.3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("diagnosis")
+
+
+@pytest.fixture(scope="module")
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = as_json("diagnose", "digits", *NOISY, *QUICK, "--out", folder)
+    return found
+
+
+def test_most_of_what_is_ranked_first_is_wrong(summary: dict[str, Any]) -> None:
+    correctness = summary["correctness"]
+    assert correctness["rate"] == pytest.approx(0.3, abs=0.05)
+    assert correctness["precision"] > 0.75 and correctness["average_precision"] > 0.8
+    low, high = summary["interval"]
+    assert low <= correctness["rate"] <= high and low <= summary["rate"] <= high
+
+
+def test_the_files_say_what_the_summary_says(summary: dict[str, Any], folder: Path) -> None:
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    with (folder / "suspects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == summary["n"] == 600
+    assert [row["flagged"] for row in rows] == ["True"] * summary["n_flagged"] + ["False"] * (
+        600 - summary["n_flagged"]
+    )
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores)
+    assert [row["row"] for row in rows[:20]] == [str(row["row"]) for row in summary["suspects"]]
+    assert all(row["given"] != row["suggested"] for row in rows)
+
+
+def test_the_mask_leaves_out_what_is_distrusted_and_trains(
+    summary: dict[str, Any], folder: Path, database: Path
+) -> None:
+    dropped = int((~np.load(folder / "mask.npz")["keep"]).sum())
+    assert dropped == summary["n_flagged"]
+    run = as_json("train", "--keep", folder / "mask.npz", "--train-size", 600, "--epochs", 2, "--quiet")
+    assert run["n_train"] < 540
+
+
+def test_labels_as_they_are_have_no_known_truth(tmp_path: Path) -> None:
+    found = as_json("diagnose", "digits", *QUICK, "--out", tmp_path)
+    assert found["correctness"] is None
+    assert found["interval"][0] < 0.02 and found["rate"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--noise", "uniform"), "--rate"),
+        (("--score", "marign"), "margin"),
+        (("--loss", "trunc-lq"), "cce"),
+        (("--budget", 0.0001), "--train-size"),
+        (("--json", "--then", "train"), "omit"),
+        (("--train-size", 9), "too few"),
+    ],
+)
+def test_what_cannot_be_done_is_answered(arguments: tuple[object, ...], words: str, tmp_path: Path) -> None:
+    result = noisybench("diagnose", "digits", "--out", tmp_path, "--quiet", *arguments)
+    assert result.exit_code == 2 and words in result.output
+
+
+def settings() -> tuple[Config, datasets.Dataset, np.ndarray[Any, np.dtype[np.int64]]]:
+    config = Config.create(dataset="digits", rate=0.3, train_size=300, epochs=4)
+    dataset = datasets.load("digits")
+    return config, dataset, corrupt(config, dataset).given
+
+
+def test_a_diagnosis_that_was_stopped_goes_on_and_ends_alike(tmp_path: Path) -> None:
+    config, dataset, given = settings()
+    undisturbed = diagnose(config, dataset, given, tmp_path / "a", networks=2)
+    seen: list[tuple[int, int]] = []
+
+    def stop(network: int, epoch: Any) -> None:
+        seen.append((network, epoch.epoch))
+        if (network, epoch.epoch) == (1, 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        diagnose(config, dataset, given, tmp_path / "b", networks=2, watch=stop)
+    first, seen[:] = list(seen), []
+    resumed = diagnose(
+        config, dataset, given, tmp_path / "b", networks=2, watch=lambda k, e: seen.append((k, e.epoch))
+    )
+    assert first[-1] == (1, 3) and all(network == 1 and epoch > 1 for network, epoch in seen)
+    _assert_alike(undisturbed, resumed)
+
+
+def _assert_alike(one: Diagnosis, other: Diagnosis) -> None:
+    np.testing.assert_array_equal(one.scores, other.scores)
+    np.testing.assert_array_equal(one.transition, other.transition)
+    assert (one.rate, one.interval) == (other.rate, other.interval)
+
+
+@pytest.mark.parametrize("score", ["self-confidence", "neighbours", "rank-average", "late-loss"])
+def test_every_score_ranks_better_than_chance(score: str, tmp_path: Path) -> None:
+    config, dataset, given = settings()
+    found = diagnose(config, dataset, given, tmp_path, score=score, networks=2)
+    wrong = (given != dataset.train_labels)[found.rows]
+    assert wrong[found.order[: int(wrong.sum())]].mean() > 1.5 * wrong.mean()
+    assert np.isfinite(found.scores).all()
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on(tmp_path: Path) -> None:
+    arguments = ["diagnose", "digits", *map(str, NOISY), "--epochs", "30", "--networks", "2"]
+    arguments += ["--out", str(tmp_path / "killed"), "--budget", "10"]
+    code = "from noisybench.cli import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "killed" / "work").glob("*/resume.pt")):
+        time.sleep(0.05)
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    state = [path.parent for path in (tmp_path / "killed" / "work").glob("*/resume.pt")]
+    found = as_json(*arguments, "--quiet")
+    assert all((place / "finished.npz").exists() for place in state)
+    again = [*arguments[:-3], str(tmp_path / "undisturbed"), *arguments[-2:]]
+    assert as_json(*again, "--quiet")["transition"] == found["transition"]
+
+
+def test_then_train_trains_on_what_is_kept(tmp_path: Path, database: Path) -> None:
+    short = ("--train-size", 300, "--epochs", 2, "--networks", 2, "--quiet")
+    text = succeed("diagnose", "digits", *NOISY, *short, "--out", tmp_path, "--then", "train")
+    assert "training images kept" in text
