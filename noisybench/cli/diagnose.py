@@ -1,6 +1,8 @@
 """`noisybench diagnose`: which labels are wrong, how many, and what to do about it."""
 
+import json
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,11 +89,10 @@ def diagnose(
     chosen = score_called(score)
     name = _prepared(dataset)
 
-    from noisybench.cli.train import read_labels_of
     from noisybench.diagnosis import findings, outputs, plan
     from noisybench.diagnosis.diagnose import check_method, diagnosed_rows, n_networks
     from noisybench.diagnosis.diagnose import diagnose as carried_out
-    from noisybench.inputs import Inputs, corrupt, with_inputs
+    from noisybench.inputs import Inputs, corrupt, labels_of, with_inputs
     from noisybench.sweeps.estimate import in_words
     from noisybench.training.device import choose_device, choose_precision, device_label, set_up
 
@@ -101,7 +102,9 @@ def diagnose(
             raise InvalidValue("--noise makes labels wrong: say how many with --rate.")
         values["rate"] = values["rate"] or 0.0
     given_options = {key: value for key, value in values.items() if value is not None}
-    file = read_labels_of(labels, None, name)
+    file, placed = (None, "") if labels is None else labels_of(labels, None, name)
+    if placed:
+        tell(placed)
     config, inputs = with_inputs(plan.with_defaults(values), Inputs(labels=file))
     check_method(config)
     prepared = datasets.load(config.dataset)
@@ -150,13 +153,13 @@ def diagnose(
     true = outputs.truth(prepared, config, corruption)
     correct = None if true is None else findings.correctness(diagnosis, true[diagnosis.rows])
     written = {name: out / file for name, file in outputs.FILES.items()}
-    of_file = "" if labels is None else f" --dataset {name} --labels {labels}"
-    command = f'noisybench train{of_file} --keep {written["mask"]} --loss "{suggestion.loss}"'
+    told = [] if labels is None else ["--dataset", name, "--labels", labels]
+    told += ["--keep", str(written["mask"]), "--loss", suggestion.loss]
+    told += [] if config.train_size is None else ["--train-size", str(config.train_size)]
+    command = shlex.join(["noisybench", "train", *told])
     summary = outputs.summary(
         diagnosis, prepared, config, score, suggestion, command, correct, conflicting, rows[:SHOWN]
     )
-    import json
-
     mask = outputs.mask(diagnosis, prepared, config, corruption)
     write(written["suspects"], outputs.as_csv(rows), quiet=True)
     write(written["mask"], mask.encode(), quiet=True)
@@ -174,6 +177,7 @@ def diagnose(
             labels=labels,
             keep=written["mask"],
             loss=suggestion.loss,
+            train_size=config.train_size,
             db=db,
             device=device,
             quiet=quiet,
