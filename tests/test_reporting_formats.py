@@ -23,8 +23,9 @@ AWKWARD = r"a_b&50%#$1{x}~^\<y>|*[z]"
 
 
 def written(form: str, *rows: dict[str, Any], width: int | None = None) -> str:
-    none = pd.DataFrame(columns=["run", "epoch"])
-    return str(FORMATS.bind(form)(table(*rows), width=width, runs=runs(*rows), epochs=lambda: none))
+    none = pd.DataFrame(columns=["group", "epoch"])
+    context = {"width": width, "runs": runs(*rows), "curves": lambda groups, measures: none}
+    return str(FORMATS.bind(form)(table(*rows), **context))
 
 
 def grid() -> list[dict[str, Any]]:

@@ -238,3 +238,30 @@ def test_a_mean_over_several_precisions_is_said() -> None:
     assert "bf16 (1 runs), fp32 (1 runs)" in note and "Means over several: cce on digits" in note
     (note,) = table(run(0.5), {**run(0.6, loss="mae"), "computed_in": "bf16"}).notes
     assert "No mean is over several" in note
+
+
+HUMAN = {"aggre_label": 0.0903, "random_label1": 0.1723, "random_label2": 0.1812, "worse_label": 0.4021}
+
+
+def test_human_labels_are_the_columns_of_one_block_with_their_measured_rates() -> None:
+    runs = [
+        run(0.5, seed=seed, loss=loss, noise=f"file(key={key})", rate=rate, labels=f"{at}" * 64)
+        for at, (key, rate) in enumerate(HUMAN.items())
+        for loss in ("cce", "lq(q=0.7)")
+        for seed in (0, 1)
+    ]
+    (block,) = (made := table(*runs, run(0.5, loss="mae"))).blocks
+    assert block.columns == [
+        UNIFORM_40,
+        *(Column("labels from a file", f"{key} ({100 * rate:.2f} %)") for key, rate in HUMAN.items()),
+    ]
+    assert [row.labels[0] for row in block.rows] == ["cce", "mae", "lq(q=0.7)"]
+    assert all(len(block.rows[0].cell(column).runs) == 2 for column in block.columns[1:])
+    assert "labels=" not in block.title and any("measured rate" in note for note in made.notes)
+
+
+def test_two_files_with_labels_of_one_name_and_rate_are_two_columns() -> None:
+    noise = "file(key=worse_label)"
+    made = table(*(run(0.5, noise=noise, rate=0.4, labels=digit * 64) for digit in "ab"))
+    (block,) = made.blocks
+    assert len(set(block.columns)) == 2 and "aaaaaaaa" in block.columns[0].heading

@@ -221,6 +221,8 @@ def build_figure(name: str, runs: "DataFrame", curves: Curves, **options: Any) -
     settings.
     """
     completed = runs[runs["status"].eq("completed")]
+    if completed.empty:
+        return Figure(name, name, [])
     figure: Figure = FIGURES.bind(name)(completed, curves, **options)
     return figure
 

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from noisybench.registry import METHODS
+from noisybench.errors import InputError
+from noisybench.labels.noise import noise_of
+from noisybench.registry import METHODS, NOISES
 from noisybench.reporting import formatting
 from noisybench.reporting.formatting import Record
 from noisybench.reporting.selection import stem
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 Rows = dict[str, dict[Column, Cell]]
 
+
+FILES = "labels from a file"
+FILES_NOTE = "Labels from a file: in brackets the measured rate, the share of labels known to be wrong."
 
 # What a table may show, in words.
 MEASURES = {
@@ -31,9 +37,10 @@ def closed_set(runs: "DataFrame") -> Table:
     """Table 1 of the paper: test accuracy at the epoch of highest noisy-validation accuracy."""
     cells = summarise(runs, "test_accuracy")
     usual = formatting.usual_n(cells)
-    columns = [noise_column(place) for place in _noises(cells)]
+    shown = _with_sources(cells)
+    columns = list(dict.fromkeys(map(noise_column, _noises(shown, "source"))))
     blocks = []
-    for dataset, group in groupby(as_records(cells), key=itemgetter("dataset")):
+    for dataset, group in groupby(as_records(shown), key=itemgetter("dataset")):
         of_dataset = list(group)
         differing = formatting.differing(of_dataset, SETTINGS)
         for _, of_block in groupby(of_dataset, key=itemgetter(*SETTINGS)):
@@ -51,6 +58,7 @@ def closed_set(runs: "DataFrame") -> Table:
             *formatting.marking(cells, "column"),
             *formatting.notes(runs),
             *formatting.idle_prunings(runs),
+            *([FILES_NOTE] if any(column.group == FILES for column in columns) else []),
         ],
         cells=cells,
         stub=["loss"],
@@ -58,13 +66,44 @@ def closed_set(runs: "DataFrame") -> Table:
     )
 
 
-def _noises(cells: "DataFrame") -> Sequence[Record]:
+def _with_sources(cells: "DataFrame") -> "DataFrame":
+    """The cells with a `source`: what tells labels that a file gives from others of their name; else empty.
+
+    Labels of a file are no setting of a block then, but a column, as those of a noise.
+    """
+    is_file = cells["noise"].map(_label_key).notna()
+    source = cells["labels"].where(is_file, "")
+    # The hash of the labels is shown only where two files have labels of one name and rate.
+    same = source.groupby([cells["dataset"], cells["noise"], cells["rate"]]).transform("nunique")
+    order = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
+    return cells.assign(
+        source=source.str[:8].where(same > 1, ""), labels=cells["labels"].mask(is_file, "")
+    ).sort_values(order, key=rank)
+
+
+@cache
+def _label_key(noise: str) -> str | None:
+    """The key of the labels that a file gives, which may be empty; None for other noises."""
+    try:
+        bound = NOISES.bind(noise)
+    except InputError:
+        # The store may come from a noisybench that knows more.
+        return None
+    return str(bound.arguments["key"]) if noise_of(bound).from_file else None
+
+
+def _noises(cells: "DataFrame", *more: str) -> Sequence[Record]:
     """The noises and rates of all cells, in the order of a report."""
-    return as_records(cells[["noise", "rate"]].drop_duplicates().sort_values(["noise", "rate"], key=rank))
+    places = cells[["noise", "rate", *more]].drop_duplicates()
+    return as_records(places.sort_values(["noise", "rate"], key=rank))
 
 
 def noise_column(place: Record) -> Column:
-    """The column of a noise and its rate."""
+    """The column of a noise and its rate; of labels from a file, that of their key and measured rate."""
+    key = _label_key(place["noise"])
+    if key is not None:
+        rate = f"{100 * place['rate']:.2f} %"
+        return Column(FILES, f"{key or 'labels'} ({', '.join(filter(None, (rate, place['source'])))})")
     return Column(place["noise"], f"η = {formatting.number(place['rate'])}")
 
 

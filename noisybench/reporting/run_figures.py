@@ -188,7 +188,7 @@ def _passes(loss: str) -> int | None:
 @FIGURES.register("ranks", needs=ANY_TWO)
 def ranks(runs: "DataFrame", curves: Curves, *, table: Table) -> Figure:
     """Critical-difference diagram: mean ranks of --rank, with bars over methods that no test tells apart."""
-    if not table.settings or runs.empty:
+    if not table.settings:
         return Figure("ranks", "Mean ranks", [])
     found, left_out = ranking(table, runs)
     title = f"{len(found.ranks)} methods in {found.settings} settings"
