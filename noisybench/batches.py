@@ -1,6 +1,6 @@
 """Batches of images that live on the device as uint8, augmented a whole batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,40 +12,65 @@ from torch import Tensor
 from noisybench.seeding import generator
 
 PADDING = 4
+CHUNK = 4096  # images
 
 
 def pixel_mean(images: Tensor) -> Tensor:
     """The per-pixel mean of uint8 images (n, h, w, c), in [0, 1]: float32 of shape (h, w, c)."""
-    total = sum(chunk.sum(dim=0, dtype=torch.int64) for chunk in torch.split(images, 4096))
+    total = sum(chunk.sum(dim=0, dtype=torch.int64).cpu() for chunk in torch.split(images, CHUNK))
     return (torch.as_tensor(total, dtype=torch.float64) / (255 * len(images))).float()
 
 
 class Images:
     """uint8 images on a device, with the mean that is subtracted from them.
 
-    images: (n, h, w, c), uint8.  mean: (h, w, c), float32, for images in [0, 1].  padding: the largest
-    shift of an augmented image, in pixels.
+    images: (n, h, w, c), uint8, such as a file mapped into memory: they are copied at most once.  mean:
+    (h, w, c), float32, for images in [0, 1], or the function that takes it from them.  padding: the largest
+    shift of an augmented image, in pixels.  rows: (n,) int64, the images to take; None: all.
     Batches come out as float32 of shape (b, c, h, w) in channels_last memory format.
     """
 
-    def __init__(self, images: Tensor, mean: Tensor, device: torch.device, padding: int = 0) -> None:
-        def padded(x: Tensor) -> Tensor:
-            return torch.nn.functional.pad(x, (0, 0, padding, padding, padding, padding))
-
+    def __init__(
+        self,
+        images: Tensor,
+        mean: Tensor | Callable[[Tensor], Tensor],
+        device: torch.device,
+        padding: int = 0,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
         self.shape = images.shape[1:]
         self.padding = padding
         self.device = device
         # The border of images and mean is 0, so a padded pixel is 0 once the mean is subtracted:
         # the same as padding after subtraction, at a quarter of the memory.
-        self.images = padded(images).to(device)
-        self.mean = mean.to(device)
+        self.images = self._copied(images, rows) if padding or rows is not None else images.to(device)
+        self.mean = (mean if isinstance(mean, Tensor) else mean(self._inside(self.images))).to(device)
         self.windows = self._windows(self.images)
-        means = self._windows(padded(mean)[None]).reshape(-1, *self.shape)
+        padded = torch.nn.functional.pad(self.mean, (0, 0, padding, padding, padding, padding))
+        means = self._windows(padded[None]).reshape(-1, *self.shape)
         # A row for each flip and shift, in the order of the index below.
         self.means = torch.stack([means, means.flip(2)]).flatten(0, 1).flatten(1).to(device)
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def _copied(self, images: Tensor, rows: NDArray[np.int64] | None) -> Tensor:
+        """The images on the device, with their border: the only copy, made in small parts."""
+        height, width, channels = self.shape
+        n, border = len(images) if rows is None else len(rows), 2 * self.padding
+        shape = (n, height + border, width + border, channels)
+        copy = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+        inside = self._inside(copy)
+        for start in range(0, n, CHUNK):
+            part = slice(start, min(start + CHUNK, n))
+            taken = images[part] if rows is None else images[torch.from_numpy(rows[part])]
+            inside[part] = taken.to(self.device)
+        return copy
+
+    def _inside(self, padded: Tensor) -> Tensor:
+        """Images without their border: a view."""
+        p, (height, width, _) = self.padding, self.shape
+        return padded[:, p : p + height, p : p + width]
 
     def _windows(self, padded: Tensor) -> Tensor:
         """All crops of padded images, (n, shifts down, shifts right, h, w * c): a view, not a copy."""
@@ -57,9 +82,7 @@ class Images:
 
     def plain(self, start: int, stop: int) -> Tensor:
         """Images start to stop, unaugmented."""
-        p, (height, width, _) = self.padding, self.shape
-        inside = self.images[start:stop, p : p + height, p : p + width]
-        return self._scaled(inside, self.mean)
+        return self._scaled(self._inside(self.images[start:stop]), self.mean)
 
     def augmented(self, step: "Step") -> Tensor:
         """The images of a training step, shifted and flipped as it says; without padding, as they are."""

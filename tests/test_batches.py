@@ -30,6 +30,21 @@ def test_plain_images_are_scaled_and_centred_with_and_without_padding() -> None:
         assert batch.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("padding", [0, PADDING])
+def test_some_rows_are_those_images_alone(padding: int) -> None:
+    images = random_images()
+    rows = np.array([4, 3, 19])
+    chosen = images[rows]
+    some, alone = Images(images, pixel_mean, CPU, padding, rows), Images(chosen, pixel_mean(chosen), CPU)
+    assert torch.equal(some.mean, pixel_mean(chosen)) and len(some) == 3
+    assert torch.equal(some.plain(0, 3), alone.plain(0, 3))
+
+
+def test_all_images_without_a_border_are_not_copied() -> None:
+    images = random_images()
+    assert Images(images, pixel_mean, CPU).images.data_ptr() == images.data_ptr()
+
+
 def test_augmentation_equals_flip_pad_crop_of_each_image() -> None:
     """Against the textbook: subtract the mean, flip, pad by zeros, crop."""
     images = random_images()

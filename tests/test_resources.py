@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from commands import noisybench
 
+from noisybench.store import Store
 from noisybench.sweeps import resources
 from noisybench.sweeps.resources import MEMORY_PER_RUN, cores, default_jobs, threads_per_job
 
@@ -59,3 +61,14 @@ def test_a_limit_below_one_run_is_one_run(machine: Path) -> None:
 
 def test_this_machine() -> None:
     assert cores() >= 1
+
+
+def test_pixels_that_do_not_fit_into_memory_are_told_before_a_run_begins(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,297 digits of 8×8, 16×16 with their border, against 100 kB."""
+    monkeypatch.setattr(resources, "memory", lambda: 100_000)
+    result = noisybench("train", "--epochs", 1, "--augment", "flip-crop")
+    assert result.exit_code == 2 and "--train-size" in result.stderr and "--image-size" in result.stderr
+    assert not Store.open(database).runs()
+    assert noisybench("train", "--epochs", 1, "--train-size", 300, "--quiet").exit_code == 0

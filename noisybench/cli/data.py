@@ -187,6 +187,10 @@ def _add_own(name: str, source: Path, options: datasets.OwnOptions) -> None:
     settings = {key: value for key, value in info.protocol.items() if not key.startswith("prune")}
     words = ", ".join(f"{key.replace('_', '-')} {_plain(value)}" for key, value in settings.items())
     say(f"Runs on it are recorded as {prepared.identity}. Their protocol: {words}.")
+    height, width, channels = info.shape
+    in_memory = prepared.n_train * (height + 8) * (width + 8) * channels
+    if in_memory >= 1e9:
+        say(f"Training keeps its pixels in memory once: {in_memory / 1e9:.1f} GB.")
     say(f"The labels are taken as they are. Train with: noisybench train --dataset {name}")
 
 

@@ -1,5 +1,6 @@
 """One run carried out: data, training, and what becomes of it in the store."""
 
+import math
 import os
 import socket
 import subprocess
@@ -57,6 +58,31 @@ def run_data(config: Config, inputs: Inputs) -> Data:
     return Data(dataset, split(config, dataset, corruption.given, keep), corruption)
 
 
+def check_memory(config: Config, data: Data, device: "torch.device") -> None:
+    """Raise InvalidValue where the pixels of a run do not fit into the free memory of the device."""
+    import psutil
+
+    from noisybench.batches import PADDING
+    from noisybench.sweeps.resources import memory
+
+    height, width, channels = data.dataset.shape
+    border = 2 * PADDING if config.augment == "flip-crop" else 0
+    needed = len(data.split.train) * (height + border) * (width + border) * channels
+    needed += len(data.split.validation) * height * width * channels
+    free = min(psutil.virtual_memory().available, memory() or math.inf)
+    if device.type == "cuda":
+        import torch
+
+        needed += data.dataset.test_images.nbytes
+        free = torch.cuda.mem_get_info(device)[0]
+    if needed > free:
+        raise InvalidValue(
+            f"The pixels of this run need {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free."
+            " Train on fewer images with --train-size, without their border with --augment none, or prepare"
+            " smaller images: noisybench data add NAME --from PATH --image-size PIXELS."
+        )
+
+
 def run(
     config: Config,
     store: Store,
@@ -84,6 +110,7 @@ def run(
     from noisybench.training.loop import Training
     from noisybench.training.resume import Resume
 
+    check_memory(config, data, device)
     precision = choose_precision(config.precision, device)
     set_up(device, precision)
     try:

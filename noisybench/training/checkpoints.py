@@ -163,7 +163,7 @@ class Checkpoint:
             raise DataError(f"The run's network is for images of another shape than those of {dataset.name}.")
         model = build_model(config, dataset, device)
         model.load_state_dict(self.state)
-        batches = Images(torch.from_numpy(np.array(images)), self.mean, device)
+        batches = Images(torch.from_numpy(np.asarray(images)), self.mean, device)
         return predict(model, batches, forward=config.method.predict)
 
 

@@ -114,12 +114,12 @@ class Training:
         self.config, self.device, self.precision = config, device, precision
         self.method = config.method
         self.augment = config.augment == "flip-crop"
-        train_images = torch.from_numpy(dataset.train_images[split.train])
-        mean = self.method.pixel_mean(train_images)
-        self.mean = pixel_mean(train_images) if mean is None else mean
-        self.train_images = Images(train_images, self.mean, device, PADDING if self.augment else 0)
-        self.val_images = self._images(dataset.train_images[split.validation])
-        self.test_images = self._images(dataset.test_images)
+        images = torch.from_numpy(dataset.train_images)
+        padding = PADDING if self.augment else 0
+        self.train_images = Images(images, self._mean_of, device, padding, split.train)
+        self.mean = self.train_images.mean.cpu()
+        self.val_images = Images(images, self.mean, device, rows=split.validation)
+        self.test_images = Images(torch.from_numpy(dataset.test_images), self.mean, device)
 
         def labels(values: NDArray[np.int64]) -> Tensor:
             return torch.tensor(values, device=device)
@@ -175,8 +175,9 @@ class Training:
         with self.autocast():
             return predict(self.model, self.train_images, None, forward)
 
-    def _images(self, images: NDArray[np.uint8]) -> Images:
-        return Images(torch.from_numpy(np.ascontiguousarray(images)), self.mean, self.device)
+    def _mean_of(self, images: Tensor) -> Tensor:
+        mean = self.method.pixel_mean(images)
+        return pixel_mean(images) if mean is None else mean
 
     def run(self, after_epoch: Callable[[int], None] = lambda epoch: None) -> Iterator[Epoch | Pruning]:
         """Train to the last epoch, yielding each epoch and each pruning as it ends.
