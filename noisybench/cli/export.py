@@ -1,6 +1,7 @@
 """`noisybench runs export`: a table of the store as a file for other tools."""
 
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Overwrite, Where
-from noisybench.cli.console import STDOUT, warn, write
+from noisybench.cli.console import STDOUT, printable, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.reporting.selection import select
 
@@ -55,7 +56,8 @@ def export(
         rows = rows[rows["run"].isin(runs["id"])] if by_run else runs
     content = encode(rows)
     if out is None:
-        typer.echo(content.decode(), nl=False)
+        text = content.decode()
+        typer.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
     else:
         write(out, content, overwrite)
 

@@ -1,6 +1,5 @@
 """`noisybench runs`: list, show, delete, merge and export runs of a store."""
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -76,7 +75,7 @@ def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None
         for table in ("epochs", "prunings", "transitions", "evaluations")
     }
     for matrices in details["transitions"]:
-        matrices |= {name: json.loads(matrices[name]) for name in ("estimated", "actual")}
+        matrices["estimated"], matrices["actual"] = store.matrices(matrices)
     if as_json:
         print_json({**row, "details": details})
         return

@@ -8,6 +8,7 @@ times are UTC in ISO 8601.  Networks lie in a folder beside the file, one folder
 """
 
 import json
+import math
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from noisybench.errors import InvalidValue, RunBusy, RunCompleted, StoreError, S
 from noisybench.store.ids import run_id
 from noisybench.store.processes import is_alive, is_running
 from noisybench.store.schema import APPLICATION
+from noisybench.store.sqlite_errors import damaged_store
 from noisybench.store.tables import Row as Row
 from noisybench.store.tables import Tables, open_database
 
@@ -213,10 +215,9 @@ class Store(Tables):
         """
         names = ", ".join(f"[{name}]" for name in ("run", "epoch", *columns)) if columns else "*"
         chosen = "SELECT id FROM results" if runs is None else "SELECT value FROM json_each(?)"
-        return self.frame(
-            f"SELECT {names} FROM epochs WHERE run IN ({chosen}) ORDER BY run, epoch",
-            [] if runs is None else [json.dumps(sorted(runs))],
-        )
+        values = [] if runs is None else [json.dumps(sorted(runs))]
+        self.check_epochs(f"run IN ({chosen})", values)
+        return self.frame(f"SELECT {names} FROM epochs WHERE run IN ({chosen}) ORDER BY run, epoch", values)
 
     def mean_curves(self, groups: Mapping[str, int], measures: Sequence[str]) -> "pd.DataFrame":
         """Mean learning curves of groups of runs.
@@ -256,8 +257,21 @@ class Store(Tables):
         row = self.completed(identity)
         for matrices in [] if row is None else self.details("transitions", row["id"]):
             if matrices["revision"] == ESTIMATE_REVISION:
-                return Estimate(matrices["run"], json.loads(matrices["estimated"]))
+                return Estimate(matrices["run"], self.matrices(matrices)[0])
         return None
+
+    def matrices(self, row: Row) -> tuple[Matrix, Matrix | None]:
+        """The estimated and the actual transition matrix in a row of `transitions`.  Raises StoreError unless
+        they are square, of one size, of finite numbers."""
+        try:
+            estimated, actual = json.loads(row["estimated"]), json.loads(row["actual"])
+            rows = [*estimated, *(estimated if actual is None else actual)]
+            if len(rows) == 2 * len(estimated) > 0 and all(len(each) == len(estimated) for each in rows):
+                if all(math.isfinite(value) for each in rows for value in each):
+                    return estimated, actual
+        except (ValueError, TypeError, RecursionError, OverflowError):
+            pass
+        raise damaged_store(self.path, f"the transition matrices of run {row['run']} are none")
 
     def find(self, run: str) -> Row:
         """The run whose id is `run` or begins with it.  Raises StoreError or InvalidValue."""

@@ -23,6 +23,8 @@ def frame(store: Store, name: str) -> "pd.DataFrame":
 
     if name not in NAMES:
         raise UnknownName("table of the store", name, NAMES)
+    if name in ("epochs", "curves"):
+        store.check_epochs()
     declared = store.query("SELECT name, type FROM pragma_table_info(?)", [name])
     types = {column["name"]: TYPES[column["type"]] for column in declared}
     # As objects at first: pandas would make floats of integers beside missing ones.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import StoreError
-from noisybench.store.ids import checked_id, malformed_id
-from noisybench.store.integrity import find_problem
+from noisybench.store.ids import checked_id
+from noisybench.store.integrity import find_problem, find_wrong_row, find_wrong_value
 from noisybench.store.schema import migrate
 from noisybench.store.sqlite_errors import BUSY_TIMEOUT, ERRORS, damaged_store, store_error
 
@@ -22,6 +22,8 @@ Row = dict[str, Any]
 
 # A store of up to this many bytes is checked whenever it is opened (0.1 s); `merge` checks all sizes.
 CHECKED = 8 * 2**20
+# Of larger ones, these tables; the many epochs are checked where they are read.
+UNLESS_SMALL = ("runs", "prunings", "transitions", "evaluations")
 
 
 class Tables:
@@ -89,7 +91,17 @@ class Tables:
 
     def details(self, table: str, run: str) -> list[Row]:
         """The rows of `epochs`, `prunings`, `transitions` or `evaluations` that belong to a run."""
+        if table == "epochs":
+            self.check_epochs("run = ?", [run])
         return self.query(f"SELECT * FROM {table} WHERE run = ? ORDER BY rowid", [run])
+
+    def check_epochs(self, condition: str = "TRUE", values: Iterable[Any] = ()) -> None:
+        """Raise StoreError if some of these epochs are not what noisybench writes; opening a large store does
+        not read them."""
+        with self.sqlite_errors():
+            problem = find_wrong_row(self.conn, "epochs", condition, values)
+        if problem:
+            raise damaged_store(self.path, problem)
 
     @property
     def networks(self) -> Path:
@@ -138,7 +150,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT)
         migrate(conn)
         small = path.exists() and path.stat().st_size <= CHECKED
-        found = find_problem(conn) if small else malformed_id(conn, ("runs", "transitions"))
+        found = find_problem(conn) if small else find_wrong_value(conn, UNLESS_SMALL)
     except ERRORS as error:
         raise store_error(path, error) from None
     except StoreError as error:
