@@ -1,18 +1,22 @@
 """`noisybench diagnose`, end to end on the digits."""
 
 import csv
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from commands import as_json, noisybench, succeed
+from PIL import Image
 
 from noisybench import datasets
 from noisybench.config import Config
@@ -54,6 +58,19 @@ def test_the_files_say_what_the_summary_says(summary: dict[str, Any], folder: Pa
     assert scores == sorted(scores)
     assert [row["row"] for row in rows[:20]] == [str(row["row"]) for row in summary["suspects"]]
     assert all(row["given"] != row["suggested"] for row in rows)
+
+
+def test_the_page_holds_all_it_needs(summary: dict[str, Any], folder: Path) -> None:
+    page = (folder / "page.html").read_text()
+    assert "http://" not in page and "https://" not in page
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    data = json.loads(text)
+    assert (data["n"], data["rate"]) == (summary["n"], summary["rate"])
+    assert len(data["suspects"]) >= summary["n_flagged"]
+    for suspect, row in zip(data["suspects"], summary["suspects"], strict=False):
+        assert (suspect["row"], data["classes"][suspect["given"]]) == (row["row"], row["given"])
+        with Image.open(io.BytesIO(b64decode(suspect["image"].partition(",")[2]))) as image:
+            assert image.size == (8, 8)
 
 
 def test_the_mask_leaves_out_what_is_distrusted_and_trains(

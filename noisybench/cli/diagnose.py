@@ -89,7 +89,7 @@ def diagnose(
     chosen = score_called(score)
     name = _prepared(dataset)
 
-    from noisybench.diagnosis import findings, outputs, plan
+    from noisybench.diagnosis import findings, outputs, page, plan
     from noisybench.diagnosis.diagnose import check_method, diagnosed_rows, n_networks
     from noisybench.diagnosis.diagnose import diagnose as carried_out
     from noisybench.inputs import Inputs, corrupt, labels_of, with_inputs
@@ -162,6 +162,7 @@ def diagnose(
     )
     mask = outputs.mask(diagnosis, prepared, config, corruption)
     write(written["suspects"], outputs.as_csv(rows), quiet=True)
+    write(written["page"], page.render(diagnosis, prepared, summary, rows), quiet=True)
     write(written["mask"], mask.encode(), quiet=True)
     write(written["summary"], json.dumps(summary, indent=2, allow_nan=False).encode(), quiet=True)
     if as_json:

@@ -52,8 +52,19 @@ class Calibration:
     recall: tuple[float, ...]
 
     def recall_at(self, share: float) -> float:
-        """The share of wrong labels found where this share of all is flagged."""
+        """The share of injected labels found where this share of the others is flagged."""
         return float(np.interp(100 * share, np.arange(101), self.recall))
+
+    def recalls(self, rate: float) -> list[float]:
+        """The share of all wrong labels expected among the worst 0, 1, … 100 %, (101,), at this rate of them.
+
+        The first labels of a ranking are wrong at least as often as those that follow.
+        """
+        shares = np.maximum(np.arange(101) / 100, 1e-9)
+        precision = np.minimum(1, np.array(self.recall) * rate / shares)
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        found = np.minimum(1, precision * shares / max(rate, 1e-9))
+        return [0.0, *found[1:].tolist()]
 
     @property
     def rate(self) -> float:

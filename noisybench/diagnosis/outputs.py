@@ -16,7 +16,7 @@ from noisybench.diagnosis.observing import Labels
 from noisybench.labels.drawing import Corruption
 from noisybench.labels.masks import Mask
 
-FILES = {"suspects": "suspects.csv", "mask": "mask.npz", "summary": "summary.json"}
+FILES = {"page": "page.html", "suspects": "suspects.csv", "mask": "mask.npz", "summary": "summary.json"}
 COLUMNS = (
     "rank",
     "row",
