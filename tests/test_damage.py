@@ -3,6 +3,7 @@
 import random
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -122,8 +123,42 @@ def test_every_command_names_a_damaged_file_and_what_to_do(
         result = noisybench(*command, "--db", path)
         said = " ".join(result.stderr.split())
         assert result.exit_code == 2 and result.stdout == "", command
-        assert "runs.db is damaged" in said and ".recover" in said and "Traceback" not in said, said
+        assert "runs.db is damaged" in said and ".dump" in said and "Traceback" not in said, said
     assert path.read_bytes() == before
+
+
+def advice(path: Path) -> str:
+    """The command of the shell that the message about a store advises."""
+    return noisybench("runs", "list", "--db", path).stderr.replace("\n", " ").split("`")[1]
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the advice is for those who have sqlite3")
+def test_the_advice_rescues_what_can_be_read(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "the runs.db"
+    shutil.copy(whole, path)
+    content = path.read_bytes()
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute(
+        "SELECT rootpage FROM sqlite_master WHERE name = 'idx_runs_identity_attempt'"
+    ).fetchone()
+    connection.close()
+    path.write_bytes(content[: 4096 * (page - 1)] + b"\xff" * 4096 + content[4096 * page :])
+    subprocess.run(advice(path), shell=True, check=True, cwd=tmp_path)
+    rescued = Store.open(tmp_path / "recovered.db")
+    assert rescued.runs() == Store.open(whole).runs()
+    assert len(rescued.epochs()) == len(Store.open(whole).epochs())
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the advice is for those who have sqlite3")
+def test_the_advice_removes_a_row_that_is_wrong(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    shutil.copy(whole, path)
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("UPDATE epochs SET lr = 'text' WHERE epoch = 7 AND rowid < 21")
+    connection.close()
+    subprocess.run(advice(path), shell=True, check=True, cwd=tmp_path)
+    assert len(Store.open(path).epochs()) == len(Store.open(whole).epochs()) - 1
 
 
 def test_a_locked_store_says_so(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,7 +217,7 @@ def _refuse_protected(path: Path) -> None:
 
 
 def _is_store(path: Path) -> bool:
-    from noisybench.store.schema import APPLICATION
+    from noisybench.store.sqlite_errors import APPLICATION
 
     try:
         if not path.is_file():

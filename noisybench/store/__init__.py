@@ -20,8 +20,7 @@ from noisybench.config import Config, Epoch, Provenance, Pruning, Result
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted, StoreError, StoreUnwritable
 from noisybench.store.ids import run_id
 from noisybench.store.processes import is_alive, is_running
-from noisybench.store.schema import APPLICATION
-from noisybench.store.sqlite_errors import damaged_store
+from noisybench.store.sqlite_errors import APPLICATION
 from noisybench.store.tables import Row as Row
 from noisybench.store.tables import Tables, open_database
 
@@ -271,7 +270,10 @@ class Store(Tables):
                     return estimated, actual
         except (ValueError, TypeError, RecursionError, OverflowError):
             pass
-        raise damaged_store(self.path, f"the transition matrices of run {row['run']} are none")
+        raise StoreError(
+            f"{self.path} is damaged, or was not written by noisybench: the transition matrices of run"
+            f" {row['run']} are none. Train the run again with --force, or delete it."
+        )
 
     def find(self, run: str) -> Row:
         """The run whose id is `run` or begins with it.  Raises StoreError or InvalidValue."""

@@ -8,6 +8,7 @@ import sqlite3
 from typing import Any
 
 from noisybench.errors import StoreError
+from noisybench.store.sqlite_errors import WrongRow
 
 IDENTITY = re.compile(r"[0-9a-f]{16}")
 RUN_ID = re.compile(r"[0-9a-f]{12}(-[1-9][0-9]{0,8})?")
@@ -41,9 +42,8 @@ def has_form(form: re.Pattern[str], value: Any) -> bool:
     return isinstance(value, str) and form.fullmatch(value) is not None
 
 
-def malformed_id(conn: sqlite3.Connection, tables: tuple[str, ...]) -> str:
-    """The first id, identity or attempt in these tables that has another form, in words;
-    "" if there is none."""
+def malformed_id(conn: sqlite3.Connection, tables: tuple[str, ...]) -> WrongRow | None:
+    """The first row of these tables with an id, identity or attempt of another form."""
     for table in tables:
         names = [*ID_COLUMNS[table], *(["attempt"] if table == "runs" else [])]
         for row, *values in conn.execute(f"SELECT rowid, {', '.join(names)} FROM {table}"):
@@ -51,11 +51,8 @@ def malformed_id(conn: sqlite3.Connection, tables: tuple[str, ...]) -> str:
                 if not (
                     _is_attempt(value) if name == "attempt" else has_form(ID_COLUMNS[table][name], value)
                 ):
-                    shown = repr(value)[:80]
-                    return (
-                        f"row {row} of table {table} has {shown} as {name}: it was not written by noisybench"
-                    )
-    return ""
+                    return WrongRow(table, row, f"{repr(value)[:80]} as {name}")
+    return None
 
 
 def _is_attempt(value: Any) -> bool:

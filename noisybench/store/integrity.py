@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 from noisybench.config import Epoch, Pruning, Result, declared_fields
 from noisybench.store.ids import ID_COLUMNS, malformed_id
 from noisybench.store.schema import tables
+from noisybench.store.sqlite_errors import WrongRow
 
 # What a value of a column must be, by the type that the column is declared with.
 IS_STORED_AS = {
@@ -20,28 +21,26 @@ JSON = {"transitions": ("estimated", "actual"), "evaluations": ("per_class", "co
 STATES = ("running", "completed", "failed", "interrupted")
 
 
-def find_problem(conn: sqlite3.Connection) -> str:
-    """What is wrong with a store whose tables are up to date, or "" if nothing is.
+def find_damage(conn: sqlite3.Connection) -> str:
+    """What SQLite finds wrong with the file, or "".
 
     A number that was replaced by another number is not found: SQLite keeps no checksums of its pages.
     """
     (found,) = conn.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        return " ".join(found.split())
-    return find_wrong_value(conn, tuple(ID_COLUMNS))
+    return "" if found == "ok" else " ".join(found.split())
 
 
-def find_wrong_value(conn: sqlite3.Connection, names: tuple[str, ...]) -> str:
-    """The first row of these tables that noisybench would not write, in words, or ""."""
-    problems = (find_wrong_row(conn, table) for table in names)
-    return next(filter(None, problems), "") or malformed_id(conn, names)
+def find_wrong_row(conn: sqlite3.Connection, names: Iterable[str] = tuple(ID_COLUMNS)) -> WrongRow | None:
+    """The first row of these tables, by default all, that noisybench would not write."""
+    names = tuple(names)
+    rows = (find_wrong_value(conn, table) for table in names)
+    return next(filter(None, rows), None) or malformed_id(conn, names)
 
 
-def find_wrong_row(
+def find_wrong_value(
     conn: sqlite3.Connection, table: str, condition: str = "TRUE", values: Iterable[Any] = ()
-) -> str:
-    """The first row of a table, of those that meet a condition, whose values noisybench would not write, in
-    words, or ""."""
+) -> WrongRow | None:
+    """The first row of a table, of those that meet a condition, with a value that its column cannot have."""
     columns, _ = tables()[table]
     required = _required()[table]
     wrong = []
@@ -55,7 +54,7 @@ def find_wrong_row(
         wrong.append(f"status = 'completed' AND ({measured})")
     query = f"SELECT rowid FROM {table} WHERE {condition} AND ({' OR '.join(wrong)}) LIMIT 1"
     row = conn.execute(query, list(values)).fetchone()
-    return f"row {row[0]} of table {table} has values that it cannot have" if row else ""
+    return WrongRow(table, row[0], "values that it cannot have") if row else None
 
 
 def _required() -> dict[str, set[str]]:

@@ -15,14 +15,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from noisybench.config import Config, Epoch, Provenance, Pruning, Result, declared_fields
 from noisybench.errors import InputError, StoreError
 from noisybench.store.ids import malformed_id
-from noisybench.store.sqlite_errors import BUSY_TIMEOUT, LOCKED
+from noisybench.store.sqlite_errors import APPLICATION, BUSY_TIMEOUT, LOCKED, VERSION
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-# What SQLite's own header says of the file: whose it is, and which version of the format it has.
-APPLICATION = int.from_bytes(b"nois")
-VERSION = 3
 
 Columns = dict[str, type]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from noisybench.errors import StoreError
 from noisybench.store import Store
-from noisybench.store.integrity import find_problem
-from noisybench.store.schema import APPLICATION, migrate, tables
-from noisybench.store.sqlite_errors import ERRORS
+from noisybench.store.integrity import find_damage, find_wrong_row
+from noisybench.store.schema import migrate, tables
+from noisybench.store.sqlite_errors import APPLICATION, ERRORS
 
 
 def snapshot(path: Path) -> Store:
@@ -24,9 +24,9 @@ def snapshot(path: Path) -> Store:
         if owner != APPLICATION:
             raise StoreError("It is no store of noisybench.")
         migrate(conn)
-        found = find_problem(conn)
-        if found:
-            raise StoreError(f"It is damaged ({found}).")
+        problem = find_damage(conn) or find_wrong_row(conn)
+        if problem:
+            raise StoreError(f"It is damaged ({problem}).")
         _check_columns(conn)
     except ERRORS as error:
         raise StoreError(f"{path} cannot be read as a store of runs: {error}.") from None

@@ -2,8 +2,14 @@
 
 import sqlite3
 from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
 
 from noisybench.errors import StoreError, StoreUnwritable
+
+# What SQLite's own header says of the file: whose it is, and which version of the format it has.
+APPLICATION = int.from_bytes(b"nois")
+VERSION = 3
 
 # Seconds to wait for another process that is writing.
 BUSY_TIMEOUT = 30
@@ -15,6 +21,17 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 # Words in the messages of other errors that damaged tables and texts cause.
 SIGNS_OF_DAMAGE = ("malformed", "no such table", "no such column", "could not decode", "has no column")
+
+
+class WrongRow(NamedTuple):
+    """A row that noisybench would not write, and what is wrong with it."""
+
+    table: str
+    rowid: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"row {self.rowid} of table {self.table} has {self.problem}"
 
 
 def store_error(path: Path, error: Exception) -> StoreError:
@@ -50,7 +67,22 @@ def store_error(path: Path, error: Exception) -> StoreError:
 
 def damaged_store(path: Path, how: str) -> StoreError:
     """The StoreError for a file that is not a store, or a damaged one; nothing in it was changed."""
+    # `.recover` is not in the sqlite3 of every system.  A dump has neither the mark of a store nor, of a
+    # damaged file, the end of its transaction.
+    rescue = (
+        f"(sqlite3 {quote(str(path))} .dump | sed 's/^ROLLBACK.*/COMMIT;/'; echo 'PRAGMA application_id ="
+        f" {APPLICATION}; PRAGMA user_version = {VERSION};') | sqlite3 recovered.db"
+    )
     return StoreError(
         f"{path} is damaged, or no store of runs ({how}). Restore it from a copy; or save what can be"
-        f" read of it: `sqlite3 {path} .recover | sqlite3 recovered.db`, then give --db recovered.db."
+        f" read of it: `{rescue}`, then give --db recovered.db."
+    )
+
+
+def wrong_row(path: Path, row: WrongRow) -> StoreError:
+    """The StoreError for a store with a row that noisybench would not write."""
+    sql = f"DELETE FROM {row.table} WHERE rowid = {row.rowid}"
+    return StoreError(
+        f"{path} is damaged, or was not written by noisybench: {row}. Restore it from a copy, or remove the"
+        f" row: `sqlite3 {quote(str(path))} '{sql}'`."
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import StoreError
-from noisybench.store.ids import checked_id
-from noisybench.store.integrity import find_problem, find_wrong_row, find_wrong_value
+from noisybench.store.ids import ID_COLUMNS, checked_id
+from noisybench.store.integrity import find_damage, find_wrong_row, find_wrong_value
 from noisybench.store.schema import migrate
-from noisybench.store.sqlite_errors import BUSY_TIMEOUT, ERRORS, damaged_store, store_error
+from noisybench.store.sqlite_errors import BUSY_TIMEOUT, ERRORS, damaged_store, store_error, wrong_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,9 +99,9 @@ class Tables:
         """Raise StoreError if some of these epochs are not what noisybench writes; opening a large store does
         not read them."""
         with self.sqlite_errors():
-            problem = find_wrong_row(self.conn, "epochs", condition, values)
-        if problem:
-            raise damaged_store(self.path, problem)
+            wrong = find_wrong_value(self.conn, "epochs", condition, values)
+        if wrong:
+            raise wrong_row(self.path, wrong)
 
     @property
     def networks(self) -> Path:
@@ -150,12 +150,13 @@ def open_database(path: Path) -> sqlite3.Connection:
         conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT)
         migrate(conn)
         small = path.exists() and path.stat().st_size <= CHECKED
-        found = find_problem(conn) if small else find_wrong_value(conn, UNLESS_SMALL)
+        damage = find_damage(conn) if small else ""
+        wrong = None if damage else find_wrong_row(conn, ID_COLUMNS if small else UNLESS_SMALL)
     except ERRORS as error:
         raise store_error(path, error) from None
     except StoreError as error:
         raise StoreError(f"{path}: {error}") from None
-    if found:
+    if damage or wrong:
         conn.close()
-        raise damaged_store(path, found)
+        raise wrong_row(path, wrong) if wrong else damaged_store(path, damage)
     return conn
