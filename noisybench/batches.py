@@ -120,6 +120,7 @@ class Step:
     pixels, and flip (b,), all on the device.
 
     views: the same rows under other shifts and flips.  random: (b, k) float32 for the method, in [0, 1).
+    trusted: a step of as many trusted rows.
     """
 
     rows: Tensor
@@ -127,12 +128,14 @@ class Step:
     flip: Tensor
     views: "tuple[Step, ...]" = ()
     random: Tensor | None = None
+    trusted: "Step | None" = None
 
     def clone(self) -> "Step":
         """The same step in memory of its own."""
         random = None if self.random is None else self.random.clone()
         views = tuple(view.clone() for view in self.views)
-        return Step(self.rows.clone(), self.shift.clone(), self.flip.clone(), views, random)
+        trusted = None if self.trusted is None else self.trusted.clone()
+        return Step(self.rows.clone(), self.shift.clone(), self.flip.clone(), views, random, trusted)
 
     def copy_(self, other: "Step") -> None:
         """Become another step of the same shape, in the same memory."""
@@ -142,6 +145,8 @@ class Step:
             ours.copy_(view)
         if self.random is not None and other.random is not None:
             self.random.copy_(other.random)
+        if self.trusted is not None and other.trusted is not None:
+            self.trusted.copy_(other.trusted)
 
 
 def epoch_steps(
@@ -153,10 +158,12 @@ def epoch_steps(
     device: torch.device,
     views: int = 0,
     random_numbers: int = 0,
+    trusted: NDArray[np.int64] | None = None,
 ) -> Iterator[Step]:
     """The steps of one epoch over `rows` in random order, derived from (seed, epoch) alone.
 
-    views: how many further augmentations each step has; random_numbers: k of `Step.random`.
+    views: how many further augmentations each step has; random_numbers: k of `Step.random`;
+    trusted: the rows that `Step.trusted` draws from.
     All batches have `batch_size` rows: the remainder of the random order waits for another epoch,
     unless there are fewer rows than one batch.
     """
@@ -183,6 +190,11 @@ def epoch_steps(
     if random_numbers:
         of_method = generator(seed, "method", epoch)
         numbers = split(of_method.random((len(order), random_numbers), dtype=np.float32))
+    trusted_steps: Iterator[Step | None] = iter([None] * len(batches))
+    if trusted is not None:
+        of_trusted = generator(seed, "trusted batches", epoch)
+        rows_of_trusted = split(of_trusted.choice(trusted, size=len(order)))
+        trusted_steps = map(Step, rows_of_trusted, *zip(*augmentation(of_trusted), strict=True))
     for batch, numbers_of_batch in zip(batches, numbers, strict=True):
         more = tuple(Step(batch, *next(view)) for view in others)
-        yield Step(batch, *next(first), more, numbers_of_batch)
+        yield Step(batch, *next(first), more, numbers_of_batch, next(trusted_steps))

@@ -68,6 +68,9 @@ class Config:
     validation: Annotated[
         float, Option("fraction of the training set held out for validation", minimum=0.001, maximum=0.9)
     ] = 0.1
+    trusted: Annotated[
+        int, Option("training images whose true label every loss is given, by class in turn", minimum=0)
+    ] = 0
     model: Annotated[str, Option(f"network [{PROTOCOL}]", kind="model")]
     epochs: Annotated[int, Option(f"length of training in epochs [{PROTOCOL}]", minimum=1)]
     batch_size: Annotated[int, Option(f"images per step [{PROTOCOL}]", minimum=2)]
@@ -134,6 +137,7 @@ class Config:
             raise InvalidValue("momentum is 0, but must be above 0 for nesterov. Without momentum, take sgd.")
         _check_noise(values, given)
         _check_features(values)
+        _check_trusted(values)
         if list(values["milestones"]) != sorted(set(values["milestones"])):
             raise InvalidValue(f"milestones is {values['milestones']}, but must be increasing epochs.")
         return cls(**_without_idle(values, info))
@@ -318,6 +322,16 @@ def _check_features(values: Mapping[str, Any]) -> None:
     if method_of(loss).needs_features and not model.metadata.features:
         able = ", ".join(entry.name for entry in MODELS if entry.metadata.features)
         raise InvalidValue(f"model is {model.name}, but {loss} needs a layer of features, as in: {able}.")
+
+
+def _check_trusted(values: Mapping[str, Any]) -> None:
+    """Raise InvalidValue for a method that needs true labels, without any."""
+    loss = METHODS.bind(values["loss"])
+    if method_of(loss).needs_trusted and not values["trusted"]:
+        raise InvalidValue(
+            f"loss is {loss}, which needs training images with true labels: add --trusted N, as in"
+            " --trusted 1000."
+        )
 
 
 def _canonical_names(values: Mapping[str, Any], shorthand: dict[str, Any], files: bool) -> dict[str, str]:

@@ -20,6 +20,8 @@ STREAMS = {
     "instance weights": 8,
     "views": 9,
     "method": 10,
+    "trusted": 11,
+    "trusted batches": 12,
     "search": 20,
 }
 

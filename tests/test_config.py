@@ -25,6 +25,7 @@ CHANGED: dict[str, Any] = {
     "seed": 1,
     "train_size": 500,
     "validation": 0.2,
+    "trusted": 10,
     "model": "resnet8",
     "epochs": 31,
     "batch_size": 33,

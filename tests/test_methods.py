@@ -39,7 +39,7 @@ def test_every_method_learns_and_predicts(name: str) -> None:
     values: dict[str, Any] = {"model": "mlp", "batch_size": 32, "optimiser": "sgd", "lr": 0.1, "epochs": 6}
     if name == "wang2018":
         values |= {"optimiser": "adam", "lr": 0.001}
-    done = run(loss=name, noise="uniform", rate=0.2, train_size=1200, **values)
+    done = run(loss=name, noise="uniform", rate=0.2, train_size=1200, trusted=100, **values)
     assert done.epochs[-1].test_accuracy > 0.3
     assert done.training_logits(best=True).shape == (len(done.given), 10)
     assert done.state.keys() == done.method.start(done.data).keys()
@@ -57,7 +57,7 @@ IN_FULL = [
 
 @pytest.mark.parametrize("name", [*NAMES, *IN_FULL])
 def test_every_method_keeps_the_contract(name: str) -> None:
-    config = Config.create(loss=name, model="mlp", epochs=4, train_size=400, milestones="2")
+    config = Config.create(loss=name, model="mlp", epochs=4, train_size=400, milestones="2", trusted=40)
     assert [check for check in check_method(config) if check.passed is False] == []
 
 
@@ -91,7 +91,7 @@ def test_a_loss_that_breaks_the_contract_is_told(what: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_method_measures_is_what_it_optimises(name: str) -> None:
     """The mean training loss of an epoch of one batch is the loss before the step."""
-    made = training(loss=name, model="mlp", batch_size=360)
+    made = training(loss=name, model="mlp", batch_size=360, trusted=40)
     step = first_step(made, 360)
     made.method.before_epoch(1, made.state)
     made.model.train()
@@ -108,7 +108,20 @@ def first_step(made: Any, size: int) -> Any:
     """The first step of a run, with `size` samples."""
     method = made.method
     numbers = method.random_numbers(made.data.n_classes)
-    return next(epoch_steps(np.arange(len(made.given)), size, made.augment, 0, 1, CPU, method.views, numbers))
+    trusted = made.trusted_rows if method.trusted_batches else None
+    return next(
+        epoch_steps(
+            np.arange(len(made.given)),
+            size,
+            made.augment,
+            0,
+            1,
+            made.device,
+            method.views,
+            numbers,
+            trusted,
+        )
+    )
 
 
 def stepped(made: Any, rows: int = 60) -> tuple[Any, Any, Any]:

@@ -36,7 +36,14 @@ def check(
     """
     from noisybench.config import Config
 
-    short = {"dataset": "digits", "epochs": 4, "train_size": 400, "model": "mlp", "milestones": "2"}
+    short = {
+        "dataset": "digits",
+        "epochs": 4,
+        "train_size": 400,
+        "model": "mlp",
+        "milestones": "2",
+        "trusted": 40,
+    }
     config = Config.from_user(**{**short, kind.value: name})
 
     from dataclasses import asdict

@@ -29,6 +29,9 @@ from noisybench.methods import joint_optimisation as joint_optimisation
 from noisybench.methods import gjs as gjs
 from noisybench.methods import dividemix as dividemix
 from noisybench.methods import sop as sop
+from noisybench.methods import gold as gold
+from noisybench.methods import label_cleaning as label_cleaning
+from noisybench.methods import reweight as reweight
 
 # isort: on
 from noisybench.methods.method import (

@@ -127,7 +127,8 @@ class DivideMix(Method):
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         if not self.mixes:
             return cce(output[1][0][0], batch.given) + cce(output[1][1][0], batch.given)
-        first, second = (semi_supervised(*part, state["lambda_u"]) for part in output[1])
+        factor = state["lambda_u"]
+        first, second = (semi_supervised(*learnt, factor) for learnt in output[1])  # type: ignore[call-arg]
         return first + second
 
     def after_epoch(self, epoch: int, run: Run, state: State) -> Selection | None:

@@ -25,12 +25,15 @@ else:
 class TrainingData:
     """What a method may know of the samples that the run trains on.
 
-    given: their labels (n,) int64, on the device.  n_classes.  transition: T or T̂, (classes, classes)
-    float32, on the device; None where the noise has no matrix.  rate: the noise rate that the run is told.
-    epochs: the length of the run.
+    given: their labels (n,) int64, on the device: the true ones of trusted samples.  trusted: (n,) bool, the
+    samples whose true label is given.  noisy: (n,) int64, the labels as the noise made them.  n_classes.
+    transition: T or T̂, (classes, classes) float32, on the device; None where the noise has no matrix.  rate:
+    the noise rate that the run is told.  epochs: the length of the run.
     """
 
     given: "Tensor"
+    trusted: "Tensor"
+    noisy: "Tensor"
     n_classes: int
     transition: "Tensor | None"
     rate: float
@@ -46,16 +49,20 @@ class Batch:
     """The samples of a step.
 
     rows: (b,) int64, their places among the samples of `TrainingData`.  given: (b,) int64, their labels.
+    noisy: (b,) int64, as the noise made them.
     images: (b, c, h, w) float32, augmented.  views: the same images under further augmentations, as many as
     the method's `views` asks for.  random: (b, k) float32, uniform in [0, 1), k as `random_numbers` says;
-    they derive from (seed, epoch), so that a resumed run draws them again.
+    they derive from (seed, epoch), so that a resumed run draws them again.  trusted: a batch of as many
+    trusted samples, drawn with replacement, where the method has `trusted_batches`.
     """
 
     rows: "Tensor"
     given: "Tensor"
+    noisy: "Tensor"
     images: "Tensor"
     views: "tuple[Tensor, ...]"
     random: "Tensor"
+    trusted: "Batch | None"
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,13 @@ class Selection:
 class Run(Protocol):
     """What a method may ask of its run between epochs.
 
-    given: the labels (n,) of the training samples.  model: what `networks` made, whose parameters may be
-    changed in place.  best_epoch: the epoch of the highest noisy-validation accuracy so far.
+    given: the labels (n,) of the training samples.  data: what the method began with.  model: what `networks`
+    made, whose parameters may be changed in place.  best_epoch: the epoch of the highest noisy-validation
+    accuracy so far.
     """
 
     given: "Tensor"
+    data: TrainingData
     model: "nn.Module"
 
     @property
@@ -104,6 +113,8 @@ class Method:
     has_schedule: whether `prune_from` and `prune_every` have a meaning.
     needs_features: whether the network must have a layer of features.
     needs_transition: whether `TrainingData.transition` must be there.
+    needs_trusted: whether there must be trusted samples.  trusted_batches: whether each batch comes with one
+    of these.
     first_stage: the method of a run, at the same seed and noise, whose network estimates the transition
     matrix for this one.
     revision: to be increased when a change of the method changes its numbers: runs of each revision are
@@ -117,6 +128,8 @@ class Method:
     has_schedule: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
     needs_transition: ClassVar[bool] = False
+    needs_trusted: ClassVar[bool] = False
+    trusted_batches: ClassVar[bool] = False
     first_stage: ClassVar[str] = ""
     revision: ClassVar[int] = 1
     captures: ClassVar[bool] = True
@@ -176,6 +189,11 @@ class Method:
 
     def after_epoch(self, epoch: int, run: Run, state: State) -> Selection | None:
         """What happens once `epoch` epochs are done: a choice of the samples, or None for no new one."""
+        return None
+
+    def estimate(self, run: Run) -> "Tensor | None":
+        """The transition matrix (classes, classes) that a completed run estimates as the first stage of
+        another; None: by the most likely samples of each class (Patrini et al. 2017)."""
         return None
 
 

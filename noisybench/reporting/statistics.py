@@ -19,7 +19,7 @@ SCHEDULE = ("prune_from", "prune_every", "code", "revision")
 SETTINGS = tuple(name for name in declared_fields() if name not in (*PLACE, *SCHEDULE, "seed"))
 
 # What a run learns from.  The other settings are how: in the open-set table, methods have their own.
-DATA = ("draws", "labels", "keep", "train_size", "validation")
+DATA = ("draws", "labels", "keep", "train_size", "validation", "trusted")
 METHOD = tuple(name for name in SETTINGS if name not in DATA)
 
 # What pandas would read as floats where some run has none.

@@ -124,7 +124,10 @@ class Training:
         def labels(values: NDArray[np.int64]) -> Tensor:
             return torch.tensor(values, device=device)
 
-        self.given = labels(split.given[split.train])
+        noisy, is_trusted = labels(split.given[split.train]), np.isin(split.train, split.trusted)
+        self.trusted_rows = np.flatnonzero(is_trusted)
+        trusted = torch.from_numpy(is_trusted).to(device)
+        self.given = labels(split.true[split.train]).where(trusted, noisy)
         self.wrong = self.given != labels(split.true[split.train])
         self.val_given = labels(split.given[split.validation])
         self.val_true = labels(split.true[split.validation])
@@ -133,7 +136,9 @@ class Training:
         self.model = build_model(config, dataset, device)
         self.optimiser = _optimiser(config, self.model, device)
         matrix = None if transition is None else torch.tensor(transition, dtype=torch.float32, device=device)
-        self.data = TrainingData(self.given, dataset.n_classes, matrix, config.rate, config.epochs)
+        self.data = TrainingData(
+            self.given, trusted, noisy, dataset.n_classes, matrix, config.rate, config.epochs
+        )
         self.state = self.method.start(self.data)
         self.sums = Sums(device)
         # A recorded step would keep a number for ever, so that on a GPU the rate is read from the device.
@@ -235,6 +240,7 @@ class Training:
             self.device,
             self.method.views,
             self.method.random_numbers(self.data.n_classes),
+            self.trusted_rows if self.method.trusted_batches else None,
         )
         if self.captured is not None:
             self.captured.take(steps)
@@ -281,7 +287,9 @@ class Training:
         """What the method sees of a step."""
         images, *views = (self.train_images.augmented(view) for view in (step, *step.views))
         random = images.new_empty(len(images), 0) if step.random is None else step.random
-        return Batch(step.rows, self.given[step.rows], images, tuple(views), random)
+        trusted = None if step.trusted is None else self.batch(step.trusted)
+        given, noisy = self.given[step.rows], self.data.noisy[step.rows]
+        return Batch(step.rows, given, noisy, images, tuple(views), random, trusted)
 
     def _step(self, step: Step) -> None:
         batch = self.batch(step)
@@ -300,6 +308,9 @@ class Training:
         of the validation part too; None for a run that is not to estimate it."""
         if self.lowest is None:
             return None
+        own = self.method.estimate(self)
+        if own is not None:
+            return own.double().cpu().numpy()
         parts = (self.train_images, self.val_images)
         logits = torch.cat([self._predict(images, self.lowest.state) for images in parts])
         return estimate_transition(logits.double().softmax(dim=1).cpu().numpy())
