@@ -49,11 +49,10 @@ class GeneralisedJensenShannon(Method):
         rest = 1 - self.pi
         log_views = torch.stack([logits.float().log_softmax(dim=1) for logits in output])
         label = one_hot(batch.given, log_views.shape[2])
-        # Log of the mixture: the logarithm of the label's part is log π, or of nothing.
+        # Log of the mixture, to which the label adds in its own class alone.
         of_views = log_views.logsumexp(dim=0) + math.log(rest / 2)
-        log_mixture = torch.where(
-            label.bool(), torch.logaddexp(of_views, of_views.new_tensor(self.pi).log()), of_views
-        )
+        with_label = torch.logaddexp(of_views, torch.full_like(of_views, math.log(self.pi)))
+        log_mixture = with_label.where(label.bool(), of_views)
         of_label = -(label * log_mixture).sum(dim=1)
         from_views = (log_views.exp() * (log_views - log_mixture)).sum(dim=2)
         divergence: Tensor = self.pi * of_label + rest * from_views.mean(dim=0)
