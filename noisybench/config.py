@@ -6,14 +6,15 @@ column in the store and the grouping of the report come from that declaration.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from noisybench.datasets.dataset import DatasetName
-from noisybench.errors import InputError, InvalidValue, UnknownName
+from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
 from noisybench.labels.noise import Draws, Noise, Rate, Seed, noise_of
 from noisybench.methods import Method, method_of
 from noisybench.options import Option, OptionSpec
@@ -216,6 +217,36 @@ def first_stage(config: Config) -> Config | None:
         return None
     bound = METHODS.bind(stage)
     return replace(config, loss=str(bound), revision=method_of(bound).revision)
+
+
+def load_code(row: Mapping[str, Any], files: Sequence[Path], needed: Sequence[str] = NAMED) -> None:
+    """Execute the files of the user that define what a run of a store names.
+
+    row: of the store.  files: those that the user names; nothing else is executed.  needed: the fields
+    whose files must be among them.  Raises InvalidValue for a file that is missing or not one of the run's,
+    and DataError for one with another content than the run's.
+    """
+    digests = dict(text.rpartition(":")[::2] for text in str(row["code"] or "").split())
+    by_name = {path.name: path for path in files}
+    if others := sorted(by_name.keys() - digests.keys()):
+        raise InvalidValue(f"--code {by_name[others[0]]} defines nothing of run {row['id']}. Omit it.")
+    for field_name in NAMED:
+        name, _, attribute = str(row[field_name]).partition("(")[0].rpartition(":")
+        if name not in digests:
+            continue
+        if name in by_name:
+            origin = Origin.of(by_name[name])
+            if not origin.digest.startswith(digests[name]):
+                raise DataError(
+                    f"{by_name[name]} has another content than the {name} of run {row['id']}, whose SHA-256"
+                    f" begins with {digests[name]}."
+                )
+            REGISTRIES[declared_fields()[field_name].option.kind].from_source(origin, attribute)
+        elif field_name in needed:
+            raise InvalidValue(
+                f"Run {row['id']} has its {field_name} from a file {name}, which is executed only where you"
+                f" name it: give --code PATH/{name}."
+            )
 
 
 def ineffective(config: Config, given: Mapping[str, Any]) -> str:

@@ -88,6 +88,15 @@ class Origin(NamedTuple):
     digest: str = ""
     source: bytes = b""
 
+    @classmethod
+    def of(cls, path: Path) -> "Origin":
+        """A file of the user, which is read and not executed.  Raises DataError."""
+        try:
+            source = path.expanduser().read_bytes()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+        return cls(path.name, hashlib.sha256(source).hexdigest(), source)
+
 
 @dataclass(frozen=True)
 class Entry(Generic[M]):
@@ -294,13 +303,6 @@ class Registry(Generic[M]):
             for alias in getattr(entry.metadata, "aliases", ())
         }
 
-    def _from_file(self, path: Path, attribute: str) -> Entry[M]:
-        try:
-            source = path.expanduser().read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}.") from None
-        return self.from_source(Origin(path.name, hashlib.sha256(source).hexdigest(), source), attribute)
-
     def from_source(self, origin: Origin, attribute: str) -> Entry[M]:
         """The entry that a file of the user defines under the name `attribute`: the file is executed.
 
@@ -336,7 +338,7 @@ class Registry(Generic[M]):
         path, _, attribute = match[1].rpartition(":")
         # What was executed already, under its short name, is not looked for in the working directory.
         from_file = files and path.endswith(".py") and match[1] not in self._loaded()
-        entry = self._from_file(Path(path), attribute) if from_file else self[match[1]]
+        entry = self.from_source(Origin.of(Path(path)), attribute) if from_file else self[match[1]]
         written = _arguments(text, match[2] or "")
         if twice := written.keys() & (shorthand or {}).keys():
             raise InvalidValue(f"{', '.join(sorted(twice))} is given twice: in '{text}' and by itself.")

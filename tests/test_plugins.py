@@ -14,7 +14,7 @@ from commands import as_json, noisybench, succeed
 
 from noisybench.config import Config
 from noisybench.errors import DataError, InvalidValue, UnknownName
-from noisybench.registry import METHODS, Registry
+from noisybench.registry import METHODS, MODELS, Registry
 
 LOSS = '''
 def half(logits, target, *, weight: float = 0.5):
@@ -176,3 +176,38 @@ def test_an_installed_package_adds_a_data_set(tmp_path: Path) -> None:
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "('disc', 'square') shapes 1.0" in said
     assert "DataError" in said and "classes" in said
+
+
+MODEL = '''
+def own(shape, n_classes):
+    """A linear model."""
+    from torch import nn
+
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], n_classes))
+'''
+
+
+@pytest.mark.parametrize("command", ["evaluate", "prune"])
+def test_the_network_of_a_file_is_used_where_the_user_names_the_file(
+    command: str, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own_loss.py").write_text(LOSS)
+    Path("own_model.py").write_text(MODEL)
+    named = ("--loss", "own_loss.py:half", "--model", "own_model.py:own")
+    run = as_json("train", *named, "--epochs", 1, "--train-size", 400, "--quiet")
+    for registry in (METHODS, MODELS):
+        monkeypatch.setattr(
+            registry, "_entries", {k: e for k, e in registry._entries.items() if ".py:" not in k}
+        )
+    Path("own_loss.py").write_text("open('executed', 'w').close()\n" + LOSS)
+    arguments = (command, run["run"], *(("--out", "mask.npz") if command == "prune" else ()))
+    refused = noisybench(*arguments)
+    assert refused.exit_code == 2 and "--code" in refused.stderr
+    refused = noisybench(*arguments, "--code", "own_loss.py", "--code", "own_model.py")
+    assert refused.exit_code == 2 and "another content" in refused.stderr
+    assert noisybench(*arguments, "--code", "test.py").exit_code == 2
+    assert not Path("executed").exists()
+    Path("own_loss.py").write_text(LOSS)
+    measured = as_json(*arguments, "--code", "own_loss.py", "--code", "own_model.py")
+    assert command == "prune" or measured["accuracy"] == run["test_accuracy"]

@@ -15,6 +15,16 @@ RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, or its beginning.", show_default=False)
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Code = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--code",
+        metavar="FILE.py",
+        help="The file that defines the run's loss or model: it is executed if it is what the run was"
+        " trained with. Repeatable.",
+        show_default=False,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Train again what the store has already.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Overwrite = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, RunName
+from noisybench.cli.arguments import DATABASE, AsJson, Code, Database, Device, RunName
 from noisybench.cli.console import console, print_json, say
 
 
@@ -25,6 +25,7 @@ def evaluate(
     ] = Part.test,
     db: Database = DATABASE,
     device: Device = "auto",
+    code: Code = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a run's best-validation network in detail.
@@ -34,12 +35,14 @@ def evaluate(
     """
     import json
 
+    from noisybench.config import load_code
     from noisybench.store import Store
     from noisybench.training.device import check_device, choose_device
 
     check_device(device)
     store = Store.open(db, create=False)
     row = store.find_completed(run)
+    load_code(row, code or [], needed=("loss", "model"))
 
     import torch
     from rich.table import Table

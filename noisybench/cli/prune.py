@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Overwrite, RunName
+from noisybench.cli.arguments import DATABASE, AsJson, Code, Database, Device, Overwrite, RunName
 from noisybench.cli.console import STDOUT, check_json, print_json, say, warn, write
 from noisybench.losses.per_sample import K
 from noisybench.options import OptionSpec
@@ -23,6 +23,7 @@ def prune(
     overwrite: Overwrite = False,
     db: Database = DATABASE,
     device: Device = "auto",
+    code: Code = None,
     as_json: AsJson = False,
 ) -> None:
     """Write which training samples a run's network would keep.
@@ -30,6 +31,7 @@ def prune(
     The network is that of the best-validation epoch. The mask covers all training images of the data set;
     precision and recall of what it drops are those over the samples that the run trained on.
     """
+    from noisybench.config import load_code
     from noisybench.store import Store
     from noisybench.training.device import check_device, choose_device
 
@@ -37,6 +39,7 @@ def prune(
     check_json(as_json, out)
     store = Store.read(db)
     row = store.find_completed(run)
+    load_code(row, code or [], needed=("loss", "model"))
 
     import torch
 
