@@ -20,7 +20,7 @@ from noisybench.training.resume import restore, state_of
 # A pretended tensor has no forward-mode derivatives.
 NAMES = [entry.name for entry in METHODS if entry.name != "reweight"]
 CPU = torch.device("cpu")
-# An epoch may wait for its batches, its measurements and the labels known to be true; no step may.
+# An epoch may wait for its batches (further views and random numbers add to these) and its measurements.
 WAITS_OF_AN_EPOCH = 11
 
 
