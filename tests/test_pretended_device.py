@@ -2,6 +2,7 @@
 
 import copy
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from noisybench.config import Config
 from noisybench.inputs import corrupt
 from noisybench.registry import METHODS
 from noisybench.split import split
+from noisybench.training.gpu_options import GpuOptions
 from noisybench.training.loop import Training
 from noisybench.training.resume import restore, state_of
 
@@ -24,7 +26,13 @@ CPU = torch.device("cpu")
 WAITS_OF_AN_EPOCH = 11
 
 
-def training(device: torch.device, capture: str = "off", **values: Any) -> Training:
+def training(
+    device: torch.device,
+    capture: str = "off",
+    compile: str = "off",
+    tell: Callable[[str], None] = lambda message: None,
+    **values: Any,
+) -> Training:
     defaults = {
         "model": "mlp",
         "epochs": 3,
@@ -38,7 +46,16 @@ def training(device: torch.device, capture: str = "off", **values: Any) -> Train
     digits = datasets.load("digits")
     drawn = corrupt(config, digits)
     cut = split(config, digits, drawn.given)
-    return Training(config, digits, cut, drawn.transition, device, for_estimate=True, capture=capture)
+    return Training(
+        config,
+        digits,
+        cut,
+        drawn.transition,
+        device,
+        for_estimate=True,
+        gpu=GpuOptions(capture, compile),
+        tell=tell,
+    )
 
 
 def of(loss: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from commands import noisybench
 from noisybench.store import Store
 from noisybench.sweeps import resources
 from noisybench.sweeps.resources import MEMORY_PER_RUN, cores, default_jobs, threads_per_job
+from noisybench.training import device
 
 MACHINE = 64 * MEMORY_PER_RUN
 
@@ -40,8 +41,14 @@ def test_one_a_core_as_far_as_runs_and_memory_go(monkeypatch: pytest.MonkeyPatch
     assert [threads_per_job(n) for n in (1, 3, 16, 99)] == [16, 5, 1, 1]
 
 
-def test_one_a_gpu() -> None:
-    assert [default_jobs(runs, ["cuda:0", "cuda:1"]) for runs in (1, 1000)] == [1, 2]
+def test_two_a_gpu_as_far_as_its_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = {"cuda:0": 80, "cuda:1": 5}
+    monkeypatch.setattr(device, "gpu_memory", lambda name: memory[name] * 2**30)
+    assert [default_jobs(runs, ["cuda:0", "cuda:1"]) for runs in (1, 2, 1000)] == [1, 2, 3]
+    assert [default_jobs(1000, [name]) for name in ("cuda:0", "cuda:1", "mps")] == [2, 1, 1]
+    # A core for each run, but no GPU without one.
+    monkeypatch.setattr(resources, "cores", lambda: 1)
+    assert [default_jobs(1000, devices) for devices in (["cuda:0"], ["cuda:0"] * 4)] == [1, 4]
 
 
 def test_as_far_as_the_memory_of_a_container_goes(machine: Path) -> None:

@@ -15,6 +15,23 @@ RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, or its beginning.", show_default=False)
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Capture = Annotated[
+    str,
+    typer.Option(
+        "--capture",
+        help="Record a training step once, as a CUDA graph, and replay it: on, off, or auto (on CUDA).",
+    ),
+]
+Compile = Annotated[
+    str,
+    typer.Option("--compile", help="Compile the networks: on, off, or auto (on CUDA, in long runs)."),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic", help="On CUDA: the same bits each time, also of a run that is resumed; slower."
+    ),
+]
 Code = Annotated[
     list[Path] | None,
     typer.Option(

@@ -67,6 +67,9 @@ class Lines(RunObserver):
         of_all = f"{event.epoch}/{self.config.epochs}"
         self._print(f"  epoch {of_all}  {measures(event)}  lr {event.lr:g}  {left:.0f}s left")
 
+    def tell(self, message: str) -> None:
+        self._print(f"  {message}")
+
     def end(self, failure: str = "") -> None:
         if self.runs == 1 or self.config is None:
             return

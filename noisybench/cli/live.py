@@ -73,6 +73,9 @@ class Live(RunObserver):
         elif self.overall is None:
             self.bars.console.print(f"epoch {event.epoch}: {measures(event)}", markup=False)
 
+    def tell(self, message: str) -> None:
+        self.bars.console.print(message, markup=False)
+
     def end(self, failure: str = "") -> None:
         if failure and self.overall is not None:
             self.bars.console.print(f"{self.bars.below[0]}: {failure}", markup=False, style="red")
@@ -100,6 +103,9 @@ class OneOfMany(RunObserver):
     def show(self, event: Epoch | Pruning) -> None:
         if self.current is not None and isinstance(event, Epoch):
             self.bars.update(self.current, completed=event.epoch)
+
+    def tell(self, message: str) -> None:
+        self.bars.console.print(f"{self.name}: {message}", markup=False)
 
     def end(self, failure: str = "") -> None:
         if failure:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, Database, Device, Force, Quiet, Where
+from noisybench.cli.arguments import (
+    DATABASE,
+    Capture,
+    Compile,
+    Database,
+    Deterministic,
+    Device,
+    Force,
+    Quiet,
+    Where,
+)
 from noisybench.cli.console import complain, say, tell, warn
 from noisybench.config import declared_fields
 from noisybench.errors import InvalidValue, RunFailed, join_limited
@@ -136,6 +146,9 @@ def sweep(
         str | None,
         typer.Option(help="Compute in fp32, bf16 or auto, whatever the experiment says.", show_default=False),
     ] = None,
+    capture: Capture = "auto",
+    compiled: Compile = "auto",
+    deterministic: Deterministic = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -166,8 +179,10 @@ def sweep(
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, planned, prepared, with_seeds
     from noisybench.training.device import check_device, several
+    from noisybench.training.gpu_options import GpuOptions
 
     check_device(device)
+    gpu = GpuOptions(capture, compiled, deterministic)
     experiment = load(name, max_runs)
     if precision is not None:
         value = declared_fields()["precision"].read("precision", precision)
@@ -193,6 +208,7 @@ def sweep(
     at_once = 0
     if not on_ray and (jobs or dry_run):
         devices = several(device)
+        gpu.check(devices[0].partition(":")[0])
         at_once = jobs_at_once or default_jobs(len(all_configs), devices)
     if dry_run:
         show_plan(configs, jobs, store, device, at_once)
@@ -213,6 +229,7 @@ def sweep(
     else:
         timeout = StallTimeout(None if stalled is None else 60 * stalled)
         place = Local(device, at_once, retries or 0, timeout)
+    jobs = [replace(job, gpu=gpu) for job in jobs]
     failed, left = place.execute(jobs, store, quiet) if jobs else ([], 0)
     results = store.results()
     if experiment.table:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Force, Quiet
+from noisybench.cli.arguments import (
+    DATABASE,
+    AsJson,
+    Capture,
+    Compile,
+    Database,
+    Deterministic,
+    Device,
+    Force,
+    Quiet,
+)
 from noisybench.cli.console import print_json, say, tell, warn
 from noisybench.cli.options import config_options, option_name
 from noisybench.errors import InvalidValue, RunFailed
@@ -43,6 +53,9 @@ def train(
     keep: Keep = None,
     db: Database = DATABASE,
     device: Device = "auto",
+    capture: Capture = "auto",
+    compiled: Compile = "auto",
+    deterministic: Deterministic = False,
     force: Force = False,
     dry_run: Annotated[
         bool,
@@ -67,8 +80,10 @@ def train(
     from noisybench.sweeps.run import run, run_data
     from noisybench.sweeps.sweep import forced, plan, planned
     from noisybench.training.device import check_device, choose_device
+    from noisybench.training.gpu_options import GpuOptions
 
     check_device(device)
+    gpu = GpuOptions(capture, compiled, deterministic)
     files = read_files(labels, label_order, keep, values["dataset"])
     if dry_run and files == Inputs():
         # Data that is not prepared here is only warned of.
@@ -97,6 +112,7 @@ def train(
 
         data = run_data(config, inputs)
         chosen = choose_device(device)
+        gpu.check(chosen.type)
         store = Store.open(db)
     for job in jobs:
         try:
@@ -109,6 +125,7 @@ def train(
                     force=forced(job, store),
                     for_estimate=job.for_estimate,
                     data=data,
+                    gpu=gpu,
                 )
         except RunFailed:
             if as_json:

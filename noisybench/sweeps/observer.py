@@ -21,5 +21,8 @@ class RunObserver:
     def show(self, event: Epoch | Pruning) -> None:
         """An epoch or a pruning has ended."""
 
+    def tell(self, message: str) -> None:
+        """What the user should know of the run."""
+
     def end(self, failure: str = "") -> None:
         """The run has ended.  failure: why it did not complete; empty if it did."""

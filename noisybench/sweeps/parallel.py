@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -100,11 +100,9 @@ class Parallel(JobQueue):
             self.context = multiprocessing.get_context("spawn")
         else:
             self.context = multiprocessing.get_context("forkserver")
-            # An optimiser imports torch._dynamo, which takes 2 s in each process.  It may ask for GPUs, which
-            # a process cannot use after a fork if they were asked for before.
-            self.context.set_forkserver_preload(
-                [WORKER, *(["torch._dynamo"] if set(devices) == {"cpu"} else [])]
-            )
+            # An optimiser imports torch._dynamo, which takes 2 s in each process.  Importing it asks for no
+            # GPU: after a fork, a process cannot use those that were asked for before.
+            self.context.set_forkserver_preload([WORKER, "torch._dynamo"])
         self.workers: list[Worker] = []
 
     def sweep(self, jobs: Sequence[Job]) -> tuple[list[Row], int]:
@@ -143,6 +141,9 @@ class Parallel(JobQueue):
         identity = job.config.identity
         runs_on = Counter(worker.device for worker in self.workers)
         device = min(self.devices, key=lambda name: runs_on[name])
+        if self.tries[identity] > 1:
+            # An error on a GPU may have come from a recorded step.
+            job = replace(job, gpu=replace(job.gpu, capture="off"))
         output = folder / f"{identity}-{self.tries[identity]}.txt"
         receiver, sender = self.context.Pipe(duplex=False)
         arguments = (job, self.store.path, device, self.threads, output, sender)

@@ -8,6 +8,10 @@ from pathlib import Path
 # Bytes of memory to allow for one training process: torch, a data set and a large network.
 MEMORY_PER_RUN = 4 * 2**30
 
+# On a GPU: of a large network with batches of 128 images, its step takes 1.1 GB, CUDA itself about as much.
+GPU_MEMORY_PER_RUN = 6 * 2**30
+RUNS_PER_GPU = 2
+
 CGROUPS, CGROUP_MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -17,11 +21,21 @@ def default_jobs(runs: int, devices: Sequence[str]) -> int:
     On a CPU: one for each core, as far as memory allows, because small networks train faster side by side
     than one after the other on several cores.  Otherwise one for each device.  runs: those of the whole
     experiment, so that a part of it, a shard and a sweep that is continued use as many threads, and give the
-    same bits.
+    same bits.  On a GPU: up to RUNS_PER_GPU as far as its memory and the cores allow, because a GPU would be
+    idle while a run draws batches and writes.
     """
     if devices != ["cpu"]:
-        return max(1, min(runs, len(devices)))
+        at_once = sum(_runs_on(device) for device in devices)
+        return max(1, len(devices), min(at_once, cores())) if runs > len(devices) else max(1, runs)
     return max(1, min(runs, cores(), (memory() or MEMORY_PER_RUN) // MEMORY_PER_RUN))
+
+
+def _runs_on(device: str) -> int:
+    from noisybench.training.device import gpu_memory
+
+    if not device.startswith("cuda"):
+        return 1
+    return max(1, min(RUNS_PER_GPU, gpu_memory(device) // GPU_MEMORY_PER_RUN))
 
 
 def threads_per_job(jobs: int) -> int:

@@ -22,6 +22,7 @@ from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
 from noisybench.store.processes import began
 from noisybench.sweeps.observer import RunObserver
+from noisybench.training.gpu_options import GpuOptions
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +92,7 @@ def run(
     inputs: Inputs = Inputs(),  # noqa: B008  (frozen)
     force: bool = False,
     for_estimate: bool = False,
+    gpu: GpuOptions = GpuOptions(),  # noqa: B008  (frozen)
     data: Data | None = None,
 ) -> Row:
     """Carry out a run, unless the store has it completed already, and return its row.
@@ -112,7 +114,7 @@ def run(
 
     check_memory(config, data, device)
     precision = choose_precision(config.precision, device)
-    set_up(device, precision)
+    set_up(device, precision, gpu.deterministic)
     try:
         name = store.begin(config, _provenance(device, precision, data.corruption.sha256), again=force)
     except RunCompleted:
@@ -128,7 +130,15 @@ def run(
         actual = data.corruption.transition if config.label_noise.has_transition else None
         transition = actual if estimate is None else np.array(estimate.matrix)
         training = Training(
-            config, data.dataset, data.split, transition, device, precision, for_estimate=for_estimate
+            config,
+            data.dataset,
+            data.split,
+            transition,
+            device,
+            precision,
+            for_estimate,
+            gpu,
+            observer.tell,
         )
         resume = Resume(store.folder(name), config.identity, precision, store.sync)
         _resume(training, resume, store, name)
@@ -148,8 +158,9 @@ def run(
         resume.remove()
     except (RuntimeError, ValueError) as error:
         # What torch raises where a network, a batch and a device do not go together.
-        _end(store, name, observer, error)
-        raise RunFailed(f"Run {name} failed: {error}") from error
+        reason = in_words(error)
+        _end(store, name, observer, RunFailed(reason))
+        raise RunFailed(f"Run {name} failed: {reason}") from error
     except BaseException as error:
         _end(store, name, observer, error)
         raise
@@ -178,6 +189,18 @@ def _estimated(stage: Config, store: Store) -> Estimate:
     if estimate is None:
         raise RunFailed(f"The {stage.loss} run that estimates the transition matrix has not completed.")
     return estimate
+
+
+def in_words(error: Exception) -> str:
+    """Why training failed, and what to lower where a GPU has too little memory."""
+    import torch
+
+    if not isinstance(error, torch.OutOfMemoryError):
+        return str(error)
+    return (
+        "the GPU has too little memory. Train fewer runs at once (--jobs; with --executor ray, a larger"
+        " --gpus-per-run), or lower --batch-size or the width of the network."
+    )
 
 
 def _end(store: Store, name: str, observer: RunObserver, error: BaseException) -> None:

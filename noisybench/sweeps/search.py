@@ -287,6 +287,9 @@ class Watch(RunObserver):
             self.curve[event.epoch] = event.val_accuracy
             self.search.offer(self.trained, self.curve)
 
+    def tell(self, message: str) -> None:
+        self.shown.tell(message)
+
     def end(self, failure: str = "") -> None:
         epoch = self.search.stopped.get(self.trained.config.identity)
         stopped = failure and epoch is not None

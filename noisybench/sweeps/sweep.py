@@ -13,6 +13,7 @@ from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.run import run
+from noisybench.training.gpu_options import GpuOptions
 
 if TYPE_CHECKING:
     import torch
@@ -56,12 +57,13 @@ def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:
 class Job:
     """A run to carry out: `again`, if the store has it completed already; `for_estimate`, if it has it
     completed without an estimate of the transition matrix, as runs of noisybench 0.1 are.  inputs: the files
-    that the config names by hash."""
+    that the config names by hash.  gpu: how it uses a GPU."""
 
     config: Config
     again: bool = False
     for_estimate: bool = False
     inputs: Inputs = Inputs()
+    gpu: GpuOptions = GpuOptions()
 
 
 def plan(
@@ -113,6 +115,7 @@ def sweep(
                 job.inputs,
                 force=forced(job, store),
                 for_estimate=job.for_estimate,
+                gpu=job.gpu,
             )
         except RunFailed:
             failed.append(store.attempts(config.identity)[0])

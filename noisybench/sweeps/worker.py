@@ -38,6 +38,9 @@ class PipeObserver(RunObserver):
     def show(self, event: Epoch | Pruning) -> None:
         self._send("show", event)
 
+    def tell(self, message: str) -> None:
+        self._send("tell", message)
+
     def end(self, failure: str = "") -> None:
         self._send("end", failure)
 
@@ -69,6 +72,7 @@ def work(job: Job, store: Path, device: str, threads: int, output: Path, sender:
             job.inputs,
             force=forced(job, opened),
             for_estimate=job.for_estimate,
+            gpu=job.gpu,
         )
     except RunBusy:
         sys.exit(BUSY)

@@ -12,23 +12,20 @@ import torch
 from noisybench.batches import Step
 from noisybench.errors import InvalidValue, RunFailed
 from noisybench.methods import Method
+from noisybench.training.gpu_options import GpuOptions
 
 # Steps before the recorded one: the optimiser makes its buffers, cuDNN chooses its algorithms.
 EAGER = 3
 
 
-def captures(wanted: str, device: torch.device, method: Method) -> bool:
-    """Whether a run records its step.  wanted: "auto" (where it can), "on" or "off".  Raises InvalidValue."""
-    if wanted == "on" and device.type != "cuda":
-        raise InvalidValue(
-            f"capture is 'on', but steps are captured on CUDA alone, and this run is on {device.type}."
-            " Omit --capture, or choose --device cuda."
-        )
-    if wanted == "on" and not method.captures:
+def captures(options: GpuOptions, device: torch.device, method: Method) -> bool:
+    """Whether a run records a step.  Raises InvalidValue if it must and cannot."""
+    options.check(device.type)
+    if options.capture == "on" and not method.captures:
         raise InvalidValue(
             "capture is 'on', but a step of this method cannot be captured. Type --capture auto or omit it."
         )
-    return wanted != "off" and device.type == "cuda" and method.captures
+    return options.capture != "off" and device.type == "cuda" and method.captures
 
 
 class Captured:

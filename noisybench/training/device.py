@@ -3,6 +3,8 @@
 Torch is imported only where a device is used: names are checked without.
 """
 
+import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 def check_device(name: str) -> None:
     """Raise InvalidValue for a device that no machine of this system has."""
-    kind, _, index = name.partition(":")
-    if kind not in DEVICES or (index and not index.isdecimal()):
+    kind, colon, index = name.partition(":")
+    if kind not in DEVICES or (colon and (kind != "cuda" or not re.fullmatch("0|[1-9][0-9]?", index))):
         raise InvalidValue(f"device is '{name}', but must be one of {', '.join(DEVICES)} (or cuda:N).")
     if kind == "mps" and sys.platform != "darwin":
         raise InvalidValue(f"device is '{name}', but only macOS has mps.")
@@ -72,18 +74,35 @@ def _has_bfloat16(device: "torch.device") -> bool:
     import torch
 
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        # Tensor cores have it from this generation on; torch's own function asks the current device.
+        return torch.cuda.get_device_capability(device) >= (8, 0) or torch.version.hip is not None
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False
 
 
-def set_up(device: "torch.device", precision: str) -> None:
-    """Have torch compute on a device as the precision says: fp32 is not rounded to TF32 by tensor cores."""
+def set_up(device: "torch.device", precision: str, deterministic: bool = False) -> None:
+    """Have torch compute on a device as the precision says: fp32 is not rounded to TF32 by tensor cores.
+
+    deterministic: whether the same run, or one that is resumed, must give the same bits on a GPU.
+    """
     import torch
 
     if device.type == "cuda":
+        if deterministic:
+            # cuBLAS reads it when it is first used.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.cuda.set_device(device)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
-        # Shapes stay the same through a run, so that a search for the fastest convolution pays.
-        torch.backends.cudnn.benchmark = True
+        # Shapes stay the same through a run, so that a search for the fastest convolution pays; but which one
+        # is fastest can differ from time to time, and their roundings do.
+        torch.backends.cudnn.benchmark = not deterministic
+        torch.backends.cudnn.deterministic = deterministic
+
+
+def gpu_memory(name: str) -> int:
+    """The bytes of memory of a GPU, or of the part of one that this process may use."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(name).total_memory)

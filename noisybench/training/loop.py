@@ -22,8 +22,10 @@ from noisybench.registry import MODELS
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
 from noisybench.training.captured import Captured, captures
+from noisybench.training.compiled import Compiled, compiles
 from noisybench.training.estimation import estimate_transition
 from noisybench.training.evaluation import accuracy, predict
+from noisybench.training.gpu_options import GpuOptions
 
 # Fewer samples than this cannot be trained on: batch norm needs two.
 TOO_FEW = 2
@@ -93,8 +95,8 @@ class Training:
 
     transition: the transition matrix of the noise, or its estimate, (classes, classes).  precision: what the
     network computes in, "fp32" or "bf16".  for_estimate: whether the run is to estimate the transition matrix
-    for another, for which `lowest` keeps the network of the lowest validation loss.  capture: whether steps
-    are recorded on a GPU, as `captured.captures` reads it; tell: is told if that fails.
+    for another, for which `lowest` keeps the network of the lowest validation loss.  gpu: whether steps are
+    recorded and networks compiled, by default neither; tell: is told if that fails.
     After `run`, `best.state` holds the network of the best validation epoch and `mean` what was
     subtracted from its images.  ended_early: why training ended before its last epoch, or "".
     """
@@ -108,7 +110,7 @@ class Training:
         device: torch.device,
         precision: str = "fp32",
         for_estimate: bool = False,
-        capture: str = "off",
+        gpu: GpuOptions | None = None,
         tell: Callable[[str], None] = lambda message: None,
     ) -> None:
         self.config, self.device, self.precision = config, device, precision
@@ -143,11 +145,15 @@ class Training:
         self.sums = Sums(device)
         # A recorded step would keep a number for ever, so that on a GPU the rate is read from the device.
         self.rate = torch.zeros((), device=device) if device.type == "cuda" else None
-        self.captured = (
-            Captured(self._step, config.batch_size, device, capture == "on", tell)
-            if captures(capture, device, self.method)
-            else None
-        )
+        self.captured: Captured | None = None
+        self.forward: Callable[..., Any] = self.method.forward
+        self.predict: Callable[..., Tensor] = self.method.predict
+        if gpu is not None and captures(gpu, device, self.method):
+            self.captured = Captured(self._step, config.batch_size, device, gpu.capture == "on", tell)
+        steps = config.epochs * (len(split.train) // config.batch_size)
+        if gpu is not None and compiles(gpu.compile, device, steps):
+            self.forward = Compiled(self.forward, gpu.compile == "on", tell)
+            self.predict = Compiled(self.predict, gpu.compile == "on", tell)
         self.kept_rows = np.arange(len(split.train))
         self.n_kept = len(self.kept_rows)
         self.best = Best()
@@ -277,7 +283,8 @@ class Training:
 
     def _predict(self, images: Images, state: dict[str, Tensor] | None = None) -> Tensor:
         with self.autocast():
-            return predict(self.model, images, state, self.method.predict)
+            # Compiled code is bound to the parameters of the network in training.
+            return predict(self.model, images, state, self.predict if state is None else self.method.predict)
 
     def _clean_accuracy(self, val_logits: Tensor) -> float | None:
         own = self.val_true != NO_CLASS
@@ -294,7 +301,7 @@ class Training:
     def _step(self, step: Step) -> None:
         batch = self.batch(step)
         with self.autocast():
-            output = self.method.forward(self.model, batch, self.state)
+            output = self.forward(self.model, batch, self.state)
         losses = self.method.loss(output, batch, self.state)
         loss = losses.mean() if losses.ndim else losses
         self.optimiser.zero_grad(set_to_none=True)

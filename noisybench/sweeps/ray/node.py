@@ -50,6 +50,9 @@ class RayObserver(RunObserver):
     def show(self, event: Epoch | Pruning) -> None:
         self.post(pickle.dumps(("show", event)), False)
 
+    def tell(self, message: str) -> None:
+        self.post(pickle.dumps(("tell", message)), False)
+
     def end(self, failure: str = "") -> None:
         self.post(pickle.dumps(("end", failure)), True)
 
@@ -97,6 +100,7 @@ def _train(request: RunRequest, folder: Path, observer: RunObserver) -> RunRespo
                     job.inputs,
                     force=forced(job, store),
                     for_estimate=job.for_estimate,
+                    gpu=job.gpu,
                 )
                 return RunResponse(RunBundle.of(store, row["id"]))
             except RunBusy:

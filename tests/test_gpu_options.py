@@ -1,0 +1,143 @@
+"""How a run uses a GPU: what is refused, what happens where a step cannot be recorded, and what is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commands import noisybench
+from pretended import CUDA, pretended_cuda
+from test_pretended_device import CPU, equal, training
+
+from noisybench.config import Config
+from noisybench.errors import InvalidValue, RunFailed
+from noisybench.store import Store
+from noisybench.sweeps.observer import RunObserver
+from noisybench.sweeps.run import run
+from noisybench.training import compiled, device
+from noisybench.training.loop import Training
+
+
+@pytest.mark.parametrize("command", [("train",), ("sweep", "demo", "--jobs", 1)])
+def test_capturing_on_a_cpu_is_refused_before_anything_is_stored(command: Any, database: Path) -> None:
+    done = noisybench(*command, "--device", "cpu", "--capture", "on")
+    assert done.exit_code == 2 and "--device cuda" in done.stderr
+    assert not database.exists()
+
+
+@pytest.mark.parametrize("option", ["--capture", "--compile"])
+def test_a_switch_has_three_positions(option: str) -> None:
+    done = noisybench("train", option, "maybe")
+    assert done.exit_code == 2 and "auto, on, off" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["cpu:", "cuda:", "cuda:01", "cuda:²", "cuda:-1", "cpu:0", "tpu"])
+def test_a_device_that_there_is_not(name: str) -> None:
+    with pytest.raises(InvalidValue, match="cuda:N"):
+        device.check_device(name)
+
+
+def waiting(made: Training) -> Training:
+    """A run whose loss asks for a value, so that no step can be recorded."""
+    loss = made.method.loss
+
+    def ask(*arguments: Any) -> torch.Tensor:
+        losses = loss(*arguments)
+        losses.sum().item()
+        return losses
+
+    made.method.loss = ask  # type: ignore[method-assign]
+    return made
+
+
+def test_a_run_whose_step_cannot_be_recorded_says_so_once_and_trains_step_by_step() -> None:
+    on_cpu = training(CPU)
+    list(on_cpu.run())
+    with pretended_cuda():
+        told: list[str] = []
+        made = waiting(training(CUDA, "auto", tell=told.append))
+        list(made.run())
+        assert equal(made, on_cpu)
+        assert len(told) == 1 and "--capture off" in told[0]
+        with pytest.raises(RunFailed, match="cannot be captured"):
+            list(waiting(training(CUDA, "on")).run())
+
+
+def test_steps_on_a_gpu_are_recorded_unless_that_is_switched_off() -> None:
+    with pretended_cuda():
+        assert training(CUDA, "auto").captured is not None
+        assert training(CUDA, "off").captured is None
+    assert training(CPU, "auto").captured is None
+
+
+def test_a_gpu_with_too_little_memory_says_what_to_lower(
+    monkeypatch: pytest.MonkeyPatch, database: Path
+) -> None:
+    def full(self: Training, after: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Training, "run", full)
+    store = Store.open(database)
+    with pytest.raises(RunFailed, match="--jobs.*--batch-size"):
+        run(Config.create(epochs=1), store, CPU, RunObserver())
+    (row,) = store.attempts(Config.create(epochs=1).identity)
+    assert row["status"] == "failed" and "--jobs" in row["reason"]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_deterministic_runs_take_no_algorithm_by_its_speed(
+    monkeypatch: pytest.MonkeyPatch, deterministic: bool
+) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    second = torch.device("cuda:1")
+    with torch.backends.cudnn.flags():
+        device.set_up(second, "bf16", deterministic)
+        assert torch.backends.cudnn.deterministic == deterministic
+        assert torch.backends.cudnn.benchmark != deterministic
+    assert chosen == [second]
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def test_long_runs_on_a_gpu_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "find_spec", lambda name: name)
+    assert compiled.compiles("auto", CUDA, compiled.LONG)
+    assert not compiled.compiles("auto", CUDA, compiled.LONG - 1)
+    assert not compiled.compiles("auto", CPU, compiled.LONG)
+    assert compiled.compiles("on", CPU, 1) and not compiled.compiles("off", CUDA, compiled.LONG)
+
+
+def test_a_network_that_cannot_be_compiled_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(function: Any, dynamic: bool) -> Any:
+        def call(*arguments: Any) -> Any:
+            raise torch._dynamo.exc.TorchDynamoException("no compiler")
+
+        return call
+
+    import torch._dynamo
+
+    monkeypatch.setattr(torch, "compile", fails)
+    told: list[str] = []
+    made, plain = training(CPU, compile="on", tell=told.append), training(CPU)
+    with pytest.raises(RunFailed, match="cannot be compiled"):
+        list(made.run())
+    function = compiled.Compiled(lambda x: x + 1, False, told.append)
+    assert function(1) == function(1) == 2
+    assert len(told) == 1 and "--compile off" in told[0]
+    assert made.model.state_dict().keys() == plain.model.state_dict().keys()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # those of the compiler
+@pytest.mark.parametrize("loss", ["trunc-lq(k=0.1)", "co-teaching"])
+def test_a_compiled_network_learns_alike_under_the_same_names(loss: str) -> None:
+    schedule = {"prune_from": 1, "prune_every": 1} if loss.startswith("trunc") else {}
+    made, plain = (
+        training(CPU, compile=switch, loss=loss, model="resnet8(width=8)", **schedule)
+        for switch in ("on", "off")
+    )
+    list(made.run()), list(plain.run())
+    assert made.model.state_dict().keys() == plain.model.state_dict().keys()
+    for ours, theirs in zip(made.epochs, plain.epochs, strict=True):
+        assert ours.val_loss == pytest.approx(theirs.val_loss, rel=1e-3)
