@@ -280,3 +280,16 @@ def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(tmp_path
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("DELETE FROM runs")
     other.close()
+
+
+def test_results_have_the_values_of_the_view_whether_they_vary_or_not(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "runs.db")
+    for seed in (0, 1, 2):
+        run = store.begin(replace(CONFIG, seed=seed), HERE)
+        if seed:
+            store.complete(run, RESULT, reason="early" if seed == 2 else "")
+    rows = {row["id"]: row for row in store.query("SELECT * FROM results")}
+    found = store.results()
+    assert list(found.columns) == list(next(iter(rows.values()))) and len(found) == 3
+    for record in found.astype(object).where(found.notna(), None).to_dict("records"):
+        assert record == rows[record["id"]]

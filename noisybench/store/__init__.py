@@ -205,7 +205,24 @@ class Store(Tables):
 
     def results(self) -> "pd.DataFrame":
         """The view `results` as a DataFrame, one row per config."""
-        return self.frame("SELECT * FROM results")
+        import pandas as pd
+
+        # Most columns have one value in all rows, and need not be read a hundred thousand times.
+        with self.sqlite_errors(), self.conn:
+            self.conn.execute("BEGIN")
+            names = [name for (name,) in self.conn.execute("SELECT name FROM pragma_table_info('results')")]
+            ends = ", ".join(f"min([{name}]), max([{name}]), count([{name}])" for name in names)
+            total, *found = self.conn.execute(f"SELECT count(*), {ends} FROM results").fetchone()
+            lowest, highest, known = (found[at::3] for at in range(3))
+            constant = {
+                name: low
+                for name, low, high, n in zip(names, lowest, highest, known, strict=True)
+                if name != "id" and low == high and n in (0, total)
+            }
+            varying = ", ".join(f"[{name}]" for name in names if name not in constant)
+            frame = self.frame(f"SELECT {varying} FROM results")
+        columns = {name: constant.get(name) if name in constant else frame[name] for name in names}
+        return pd.DataFrame(columns, index=frame.index)
 
     def epochs(self, columns: Sequence[str] = (), runs: Collection[str] | None = None) -> "pd.DataFrame":
         """The epochs of the runs in `results`, in order: `run` is the run's id.
@@ -226,12 +243,16 @@ class Store(Tables):
         `…_std` (sample standard deviation, n - 1; missing for one run) and `…_n`, the runs that have it.
         """
         sums = ", ".join(f"avg([{m}]), sum([{m}] * [{m}]), count([{m}])" for m in measures)
+        wrong = " OR ".join(f"typeof([{m}]) NOT IN ('real', 'null')" for m in measures)
+        own = json.dumps(groups, sort_keys=True)
         # In the order of ids, so that the last bits do not depend on the order of the rows.
         found = self.frame(
-            f"SELECT own.value AS [group], epoch, {sums} FROM json_each(?) AS own"
+            f"SELECT own.value AS [group], epoch, {sums}, max({wrong}) AS wrong FROM json_each(?) AS own"
             " CROSS JOIN epochs ON epochs.run = own.key GROUP BY 1, 2 ORDER BY 1, 2",
-            [json.dumps(groups, sort_keys=True)],
+            [own],
         )
+        if found["wrong"].any():
+            self.check_epochs("run IN (SELECT key FROM json_each(?))", [own])
         curves = found.iloc[:, :2]
         for at, measure in enumerate(measures):
             mean, squares, n = (found.iloc[:, 2 + 3 * at + i].astype(float) for i in range(3))

@@ -24,7 +24,9 @@ Columns = dict[str, type]
 
 VIEWS = {
     "results": """
-        SELECT * FROM runs WHERE id = (
+        SELECT * FROM runs WHERE NOT EXISTS (
+            SELECT 1 FROM runs AS other WHERE other.identity = runs.identity AND other.attempt <> runs.attempt
+        ) OR id = (
             SELECT id FROM runs AS same WHERE same.identity = runs.identity
             ORDER BY same.status = 'completed' DESC, same.ended DESC, same.attempt DESC LIMIT 1
         )
