@@ -17,13 +17,24 @@ from benchmarks.hardware import hardware
 from benchmarks.timing import Row
 
 HERE = Path(__file__).parent
-NOT_ONES = {"__main__", "agreement", "data", "disturbed", "hardware", "setting", "stores", "timing", "usual"}
+# Studies of accuracy, of hours, with options of their own.
+STUDIES = ("agreement", "diagnose")
+NOT_ONES = {"__main__", *STUDIES, "data", "disturbed", "hardware", "setting", "stores", "timing", "usual"}
 NAMES = sorted({module.name for module in iter_modules([str(HERE)])} - NOT_ONES)
 
 
 def main() -> None:
+    if len(sys.argv) > 1 and sys.argv[1] in STUDIES:
+        import_module(f"benchmarks.{sys.argv.pop(1)}").main()
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", metavar="NAME", nargs="*", default=NAMES, help=f"of {', '.join(NAMES)}")
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        default=NAMES,
+        help=f"of {', '.join(NAMES)}; by itself, and with options of its own: {', '.join(STUDIES)}",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--markdown", action="store_true", help="print tables as RESULTS.md has them")
     parser.add_argument(

@@ -217,7 +217,7 @@ def grid(folder: Path) -> Path:
 def test_a_search_that_was_killed_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     """To the very trials of an undisturbed one, where one run is trained at a time."""
     code = "from noisybench.cli import main; main()"
-    options = ["--loss", "lq", "--over", "q=0.3..1.0", "--epochs", "40", "--train-size", "300", "--jobs", "1"]
+    options = ["--loss", "lq", "--over", "q=0.3..1.0", "--epochs", "12", "--train-size", "300", "--jobs", "1"]
 
     def command(db: Path) -> list[str]:
         return [
@@ -237,18 +237,17 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path, number: signal.Signals
     disturbed, alone = tmp_path / "disturbed.db", tmp_path / "alone.db"
     process = subprocess.Popen(command(disturbed), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: disturbed.exists() and len(Store.read(disturbed).runs()) >= 3)
+        wait_for(lambda: disturbed.exists() and len(Store.read(disturbed).runs()) >= 2, 300)
         process.send_signal(number)
     finally:
-        process.communicate(timeout=120)
-    assert any(row["status"] != "completed" for row in Store.open(disturbed).runs()) or (
-        len(Store.open(disturbed).runs()) < 4
-    )
+        process.communicate(timeout=300)
+    rows = Store.open(disturbed).runs()
+    assert len(rows) < 3 or any(row["status"] != "completed" for row in rows), "it came too late"
     found = [
         json.loads(subprocess.run(command(db), capture_output=True, text=True, check=True).stdout)
         for db in (disturbed, alone)
     ]
-    assert found[0] == found[1] and len(found[0]["trials"]) == 4
+    assert found[0] == found[1] and len(found[0]["trials"]) == 3
 
 
 @pytest.mark.slow
