@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from noisybench.diagnosis.diagnose import diagnose
-from noisybench.diagnosis.observing import Labels, parts, training_of
-from noisybench.diagnosis.plan import with_defaults
 from numpy.typing import NDArray
 
 from noisybench import datasets
 from noisybench.config import Config, Epoch
 from noisybench.datasets import Dataset
+from noisybench.diagnosis.diagnose import diagnose
+from noisybench.diagnosis.observing import Labels, parts, training_of
+from noisybench.diagnosis.plan import with_defaults
 from noisybench.files import replacing
 from noisybench.inputs import corrupt
 from noisybench.seeding import generator

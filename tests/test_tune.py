@@ -220,19 +220,8 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path, number: signal.Signals
     options = ["--loss", "lq", "--over", "q=0.3..1.0", "--epochs", "12", "--train-size", "300", "--jobs", "1"]
 
     def command(db: Path) -> list[str]:
-        return [
-            sys.executable,
-            "-c",
-            code,
-            "tune",
-            *options,
-            "--trials",
-            "4",
-            "--json",
-            "-q",
-            "--db",
-            str(db),
-        ]
+        arguments = [*options, "--trials", "3", "--json", "--quiet", "--db", str(db)]
+        return [sys.executable, "-c", code, "tune", *arguments]
 
     disturbed, alone = tmp_path / "disturbed.db", tmp_path / "alone.db"
     process = subprocess.Popen(command(disturbed), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
