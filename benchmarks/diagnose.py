@@ -150,12 +150,12 @@ def by_cleanlab(given: Labels, softmax: Softmax, wrong: NDArray[np.bool_]) -> di
 
 def cell(task: Task, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """What ours and cleanlab's miss on a task at a seed; read where it was measured before."""
-    setting = {name: getattr(options, name) for name in ("model", "epochs", "lr")}
+    setting = {name: getattr(options, name) for name in ("model", "epochs", "lr", "augment")}
     size = min(options.images, 4000) if task.column else options.images
     described = {"dataset": task.dataset, "noise": task.noise, "rate": task.rate, "seed": seed}
     filled = with_defaults({**described, **setting, "train_size": size})
     config = Config.create(**{name: value for name, value in filled.items() if name != "train_size"})
-    name = f"{task.name} {config.model} {config.epochs} {size} {seed}".replace(", ", "-").replace(" ", "-")
+    name = f"{task.name} {size} {seed} {config.identity}".replace(", ", "-").replace(" ", "-")
     folder: Path = options.out / name
     path = folder / "cell.json"
     if not path.exists():
@@ -239,6 +239,7 @@ def main() -> None:
     parser.add_argument("--model", help="instead of the network of a diagnosis")
     parser.add_argument("--epochs", type=int, help="instead of those of a diagnosis")
     parser.add_argument("--lr", type=float, help="instead of that of a diagnosis")
+    parser.add_argument("--augment", help="instead of that of the data set's protocol")
     options = parser.parse_args()
     chosen = [task for task in TASKS if not options.tasks or any(part in task.name for part in options.tasks)]
     if options.human is None:
