@@ -81,6 +81,12 @@ def test_the_transition_matrix_is_found_where_the_network_sees_the_classes(
     np.testing.assert_allclose(found.transition.sum(axis=1), 1)
 
 
+def test_images_of_a_third_class_are_no_anchors() -> None:
+    """Where labels go to the next class, images of the one before look least like the next."""
+    held_out, given, true = simulated(paired(0.35), 8000, 2.0, 0)
+    assert abs(estimate(held_out, given).rate - (given != true).mean()) < 0.05
+
+
 @pytest.mark.parametrize("transition", [uniform(0.1), uniform(0.4), paired(0.2)])
 @pytest.mark.parametrize("blur", [1.0, 2.0])
 def test_the_interval_covers_the_rate_in_nine_of_ten(transition: NDArray[np.float64], blur: float) -> None:

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 Labels = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
+# Of the images that are predicted as a class, the share with the largest softmax that is looked at: the others
+# may be of another class, as where the labels of one go to the next.
+CERTAIN = 0.5
 # Of the images that are predicted as a class, the share that looks least like another one: its anchors.
 ANCHORS = 0.15
 OTHER_ANCHORS = (0.08, 0.25)
@@ -39,9 +42,9 @@ class Estimate:
 def estimate(held_out: Matrix, given: Labels) -> Estimate:
     """Estimate from the softmax (n, classes) of images that the network did not train on, and their labels.
 
-    The images that are predicted as class i and look least like j, by log f_j - log f_i, are anchors of the
-    pair: hardly any of them is of class j, so that the share of them with the given label j is T_ij.  A
-    network of errors still confuses some of its anchors, which makes the estimate too high, and noise that
+    Of the images that are predicted as class i with most certainty, those that look least like j, by
+    log f_j - log f_i, are anchors of the pair: nearly all of them are of class i and not j, so that the share
+    of them with the given label j is T_ij.  A network of errors still confuses some of its anchors, which makes the estimate too high, and noise that
     falls on ambiguous images, too low: the interval is widened by its error.
     """
     transition, unseen = transition_by_anchors(held_out, given, ANCHORS)
@@ -71,6 +74,8 @@ def transition_by_anchors(held_out: Matrix, given: Labels, share: float) -> tupl
             unseen.append(i)
             continue
         count = max(FEWEST_ANCHORS, round(share * len(members)))
+        certain = max(count, round(CERTAIN * len(members)))
+        members = members[np.argsort(-held_out[members, i], kind="stable")[:certain]]
         order = np.argsort(logs[members] - logs[members, i : i + 1], axis=0, kind="stable")[:count]
         labels = given[members[order]]
         row = (labels == np.arange(n_classes)).mean(axis=0)
