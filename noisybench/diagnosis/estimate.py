@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 Labels = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
-# Of the images that are predicted as a class, the share with the largest softmax that is looked at: the others
-# may be of another class, as where the labels of one go to the next.
+# Of the images that are predicted as a class, the share with the largest softmax that is looked at: the
+# others may be of another class, as where the labels of one go to the next.
 CERTAIN = 0.5
 # Of the images that are predicted as a class, the share that looks least like another one: its anchors.
 ANCHORS = 0.15
@@ -44,8 +44,9 @@ def estimate(held_out: Matrix, given: Labels) -> Estimate:
 
     Of the images that are predicted as class i with most certainty, those that look least like j, by
     log f_j - log f_i, are anchors of the pair: nearly all of them are of class i and not j, so that the share
-    of them with the given label j is T_ij.  A network of errors still confuses some of its anchors, which makes the estimate too high, and noise that
-    falls on ambiguous images, too low: the interval is widened by its error.
+    of them with the given label j is T_ij.  A network of errors still confuses some of its anchors, which
+    makes the estimate too high, and noise that falls on ambiguous images, too low: the interval is widened by
+    its error.
     """
     transition, unseen = transition_by_anchors(held_out, given, ANCHORS)
     prior = np.bincount(held_out.argmax(axis=1), minlength=held_out.shape[1]) / len(given)
