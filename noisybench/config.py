@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from noisybench.datasets.dataset import DatasetName
-from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
+from noisybench.errors import DataError, InputError, InvalidValue, UnknownName, Unsupported
 from noisybench.labels.noise import Draws, Noise, Rate, Seed, noise_of
 from noisybench.methods import Method, method_of
 from noisybench.options import Option, OptionSpec
@@ -341,7 +341,7 @@ def _check_noise(values: dict[str, Any], given: Mapping[str, Any]) -> None:
         )
     if method_of(loss).needs_transition and not contract.has_transition:
         able = [entry.name for entry in METHODS if getattr(entry.definition, "first_stage", "")]
-        raise InvalidValue(
+        raise Unsupported(
             f"loss is {loss}, which needs the true transition matrix, and {noise.entry.name} noise has none."
             f" Take one that estimates it: {', '.join(able)}."
         )
@@ -352,14 +352,14 @@ def _check_features(values: Mapping[str, Any]) -> None:
     model, loss = MODELS.bind(values["model"]).entry, METHODS.bind(values["loss"])
     if method_of(loss).needs_features and not model.metadata.features:
         able = ", ".join(entry.name for entry in MODELS if entry.metadata.features)
-        raise InvalidValue(f"model is {model.name}, but {loss} needs a layer of features, as in: {able}.")
+        raise Unsupported(f"model is {model.name}, but {loss} needs a layer of features, as in: {able}.")
 
 
 def _check_trusted(values: Mapping[str, Any]) -> None:
     """Raise InvalidValue for a method that needs true labels, without any."""
     loss = METHODS.bind(values["loss"])
     if method_of(loss).needs_trusted and not values["trusted"]:
-        raise InvalidValue(
+        raise Unsupported(
             f"loss is {loss}, which needs training images with true labels: add --trusted N, as in"
             " --trusted 1000."
         )

@@ -4,6 +4,7 @@ NoisybenchError          a message for a person; the CLI prints it on stderr, wi
 ├── InputError           wrong input of any kind; the CLI exits 2
 │   ├── UnknownName      no such loss, noise, data set, model, field, run; says which is nearest
 │   ├── InvalidValue     a value of the wrong type or outside its bounds
+│   │   └── Unsupported  a loss that needs what the other settings of a run do not have
 │   ├── DataError        a data set or a file that is missing, damaged or not what it claims
 │   └── StoreError       a store that cannot be opened, read or written
 │       ├── StoreUnwritable  nothing can be written: a full disk, a read-only one, another that writes
@@ -46,6 +47,10 @@ class UnknownName(InputError):
 
 class InvalidValue(InputError):
     """A value of the wrong type or outside its bounds."""
+
+
+class Unsupported(InvalidValue):
+    """A loss that needs what the other settings of a run do not have."""
 
 
 class DataError(InputError):

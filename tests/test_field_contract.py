@@ -9,10 +9,13 @@ import torch
 from noisybench import datasets
 from noisybench.batches import epoch_steps
 from noisybench.config import Config
+from noisybench.errors import DataError, InvalidValue, RunFailed
 from noisybench.inputs import corrupt
+from noisybench.registry import METHODS
 from noisybench.split import split
+from noisybench.sweeps.grid import load
 from noisybench.training.contract import check_method
-from noisybench.training.loop import Training
+from noisybench.training.loop import Training, build_model
 
 CPU = torch.device("cpu")
 
@@ -105,3 +108,55 @@ def test_random_numbers_are_uniform_and_derive_from_seed_and_epoch() -> None:
     # The 99.9 % point of Kolmogorov's statistic for 15,000 numbers is 1.95 / sqrt(15,000) = 0.016.
     ordered = first.flatten().sort().values
     assert (ordered - torch.linspace(0, 1, 15000)).abs().max() < 0.016
+
+
+@pytest.mark.parametrize("loss", ["backward-that", "backward-t"])
+def test_a_loss_that_diverges_by_its_matrix_says_how_that_is_conditioned(loss: str) -> None:
+    digits = datasets.load("digits")
+    config = Config.create(loss=loss, train_size=400, model="mlp", epochs=30, lr=0.1, milestones="30")
+    drawn = corrupt(config, digits)
+    matrix = np.full((10, 10), 0.0995) + 0.005 * np.eye(10)
+    training = Training(config, digits, split(config, digits, drawn.given), matrix, CPU)
+    with pytest.raises(RunFailed, match="transition matrix .*condition number 200"):
+        list(training.run())
+
+
+def test_other_losses_that_diverge_speak_of_the_learning_rate_alone() -> None:
+    digits = datasets.load("digits")
+    config = Config.create(loss="cce", train_size=400, model="mlp", epochs=30, lr=1e6)
+    training = Training(config, digits, split(config, digits, corrupt(config, digits).given), None, CPU)
+    with pytest.raises(RunFailed, match="learning rate") as raised:
+        list(training.run())
+    assert "condition" not in str(raised.value) and "  " not in str(raised.value)
+
+
+def experiment(path: Path, grid: str) -> set[str]:
+    path.write_text(f"set: {{dataset: digits, model: mlp}}\ngrid:\n  - {{{grid}}}\n")
+    return {METHODS.bind(config.loss).entry.name for config in load(str(path)).configs}
+
+
+def test_all_losses_are_those_that_the_other_settings_allow(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    names = {entry.name for entry in METHODS if entry.origin is None}
+    able = {name for name in names if not Config.create(loss=name, model="mlp", trusted=9).method.protocol}
+    assert experiment(path, "loss: all, trusted: 50") == able
+    without = experiment(path, "loss: all, noise: instance-dependent")
+    assert able - without == {
+        name
+        for name in able
+        for method in [Config.create(loss=name, trusted=9).method]
+        if method.needs_transition or method.needs_trusted
+    }
+    assert len(without) > 30
+    for wrong in ("loss: all, epochs: 0", "loss: all, draws: exact, noise: instance-dependent"):
+        with pytest.raises(DataError, match="epochs|draws"):
+            experiment(path, wrong)
+
+
+def test_losses_on_features_take_residual_networks_and_say_what_others_lack() -> None:
+    digits = datasets.load("digits")
+    for name in ("noise-adaptation-complex", "label-cleaning"):
+        config = Config.create(loss=name, model="resnet8(width=8)", train_size=200, trusted=20)
+        build_model(config, digits, CPU)
+        with pytest.raises(InvalidValue, match="embed"):
+            config.method.networks(lambda stream: torch.nn.Linear(2, 2), 10)

@@ -17,7 +17,7 @@ each step, with features of a forward pass of their own.
 from typing import TYPE_CHECKING, Annotated, Any
 
 from noisybench.losses.per_sample import cce
-from noisybench.methods.method import Batch, Method, State, TrainingData
+from noisybench.methods.method import Batch, Method, State, TrainingData, n_features
 from noisybench.options import Option
 from noisybench.registry import METHODS
 
@@ -40,7 +40,6 @@ class LabelCleaning(Method):
     """
 
     strength: Strength = 0.1
-    needs_features = True
     needs_trusted = True
     trusted_batches = True
 
@@ -48,12 +47,11 @@ class LabelCleaning(Method):
         from torch import nn
 
         network = make("initialisation")
-        n_features: int = network.output.in_features  # type: ignore[assignment,union-attr]
         last = nn.Linear(UNITS, n_classes)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         hidden = nn.Sequential(nn.Linear(2 * UNITS, UNITS), nn.ReLU(), last)
-        embeddings = (nn.Linear(n_classes, UNITS), nn.Linear(n_features, UNITS))
+        embeddings = (nn.Linear(n_classes, UNITS), nn.Linear(n_features(network), UNITS))
         return nn.ModuleList([network, *embeddings, hidden])
 
     def start(self, data: TrainingData) -> State:

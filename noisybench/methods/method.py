@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from noisybench.errors import InvalidValue
 from noisybench.registry import Bound
 
 if TYPE_CHECKING:
@@ -191,10 +192,35 @@ class Method:
         """What happens once `epoch` epochs are done: a choice of the samples, or None for no new one."""
         return None
 
+    def advice(self, state: State) -> str:
+        """What to say, in sentences, of a run by this method whose loss is no longer finite."""
+        return ""
+
     def estimate(self, run: Run) -> "Tensor | None":
         """The transition matrix (classes, classes) that a completed run estimates as the first stage of
         another; None: by the most likely samples of each class (Patrini et al. 2017)."""
         return None
+
+
+def n_features(network: "nn.Module") -> int:
+    """How many features (b, units) a network has, by ``network.embed(images).relu()``, for its output layer.
+
+    Raises InvalidValue for a network without `embed` and `output`.
+    """
+    output = getattr(network, "output", None)
+    if not hasattr(network, "embed") or not hasattr(output, "in_features"):
+        raise InvalidValue(
+            "This loss works on the features of a network, and the model has none: it needs a method"
+            " embed(images) and a linear layer `output`. Choose another --model, as resnet18 or cnn6."
+        )
+    return int(output.in_features)  # type: ignore[union-attr]
+
+
+def condition(matrix: "Tensor") -> float:
+    """The condition number of a matrix: by how much its inverse may enlarge an error."""
+    import torch
+
+    return float(torch.linalg.cond(matrix.double().cpu()))
 
 
 class LossMethod(Method):
@@ -216,6 +242,12 @@ class LossMethod(Method):
 
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         return self.bound(output, batch.given, **state)  # type: ignore[no-any-return]
+
+    def advice(self, state: State) -> str:
+        if not self._takes_transition:
+            return ""
+        number = condition(state["transition"])
+        return f"The transition matrix of the noise has the condition number {number:.3g}."
 
     def validation_loss(self, logits: "Tensor", given: "Tensor", state: State) -> "Tensor":
         return self.bound(logits, given, **state)  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ early by validation); nothing but cross entropy is minimised through the layer (
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from noisybench.losses.per_sample import cce
-from noisybench.methods.method import Batch, Method, Run, Selection, State, TrainingData
+from noisybench.methods.method import Batch, Method, Run, Selection, State, TrainingData, n_features
 from noisybench.options import Option
 from noisybench.registry import METHODS
 
@@ -93,13 +93,11 @@ class NoiseAdaptation(Method):
 class ComplexNoiseAdaptation(NoiseAdaptation):
     """Noise-adaptation layer, complex: a matrix by an image's features (Goldberger & Ben-Reuven 2017)."""
 
-    needs_features = True
-
     def networks(self, make: "Callable[[str], nn.Module]", n_classes: int) -> "nn.Module":
         from torch import nn
 
         network = make("initialisation")
-        layer = nn.Linear(network.output.in_features, n_classes**2)  # type: ignore[arg-type,union-attr]
+        layer = nn.Linear(n_features(network), n_classes**2)
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
         return nn.ModuleList([network, layer])

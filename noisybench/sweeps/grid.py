@@ -8,9 +8,10 @@ grid:                    # blocks; within a block, every combination of the list
   - {dataset: digits, noise: uniform, rate: [0.4, 0.6], loss: [cce, lq], seed: [0, 1, 2]}
   - {protocol: wang2018, loss: cce}  # under that method's settings, where set and block have no others
   - {dataset: mine, labels: ["human.csv:worst", "human.csv:best"]}  # label files, beside this file
+  - {loss: all}  # every loss that the other settings allow, but those with a protocol of their own
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config, declared_fields, ineffective
-from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
+from noisybench.errors import DataError, InputError, InvalidValue, UnknownName, Unsupported
 from noisybench.methods import method_of
 from noisybench.registry import METHODS
 from noisybench.reporting.figures import FIGURES
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 KEYS = ("about", "table", "figure", "set", "grid")
 MAX_RUNS = 10_000
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,10 @@ def read(path: Path, max_runs: int = MAX_RUNS) -> Experiment:
         axes = [_axes(_with_protocol({**shared, **block})) for block in blocks]
         check_count(sum(prod(map(len, block)) for block in axes), max_runs)
         given = _LabelFiles(path.parent)
-        by_block = [[given.config(dict(values)) for values in product(*block)] for block in axes]
+        by_block = [
+            list(given.configs(block, every={**shared, **part}.get("loss") == ALL))
+            for part, block in zip(blocks, axes, strict=True)
+        ]
         configs = [config for block in by_block for config in block]
         for part, members in [(shared, configs), *zip(blocks, by_block, strict=True)]:
             problems = [ineffective(config, part) for config in members]
@@ -115,6 +120,16 @@ class _LabelFiles:
         self.folder = folder
         self.read: dict[tuple[str, str], GivenLabels] = {}
         self.by_digest: dict[str, GivenLabels] = {}
+
+    def configs(self, axes: list[list[tuple[str, Any]]], every: bool) -> Iterator[Config]:
+        """The runs of a block.  every: of all losses, whether those are left out that its settings do not
+        allow."""
+        for values in product(*axes):
+            try:
+                yield self.config(dict(values))
+            except Unsupported:
+                if not every:
+                    raise
 
     def config(self, values: dict[str, Any]) -> Config:
         """The run with these values; the key `labels` is a FILE[:KEY].  Raises InputError."""
@@ -162,6 +177,11 @@ def _axes(block: dict[Any, Any]) -> list[list[tuple[str, Any]]]:
         optional = key in fields and fields[key].optional
         if not optional and (values is None or (isinstance(values, list) and None in values)):
             raise InvalidValue(f"{key} has no value (null): give one, or omit the key.")
+    if block.get("loss") == ALL:
+        losses = [
+            e.name for e in METHODS if not method_of(METHODS.bind(e.name)).protocol and e.origin is None
+        ]
+        block = {**block, "loss": losses}
     return [
         [(key, value) for value in (values if isinstance(values, list) and key != "milestones" else [values])]
         for key, values in block.items()

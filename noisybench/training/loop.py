@@ -259,9 +259,15 @@ class Training:
         val_loss = val_losses.mean().item()
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise RunFailed(
-                f"The loss is no longer a finite number in epoch {number} (training {train_loss},"
-                f" validation {val_loss}). Try a lower learning rate (it was {lr:g}) or weight decay (it was"
-                f" {config.weight_decay:g})."
+                " ".join(
+                    [
+                        f"The loss is no longer a finite number in epoch {number} (training {train_loss},"
+                        f" validation {val_loss}).",
+                        self.method.advice(self.state),
+                        f"Try a lower learning rate (it was {lr:g}) or weight decay (it was"
+                        f" {config.weight_decay:g}).",
+                    ]
+                ).replace("  ", " ")
             )
         return Epoch(
             epoch=number,
