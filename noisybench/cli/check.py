@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noisybench.cli.arguments import AsJson
-from noisybench.cli.console import console, print_json
+from noisybench.cli.console import cell, console, print_json
 from noisybench.errors import RunFailed
 
 
@@ -49,7 +49,6 @@ def check(
     from dataclasses import asdict
 
     from rich.table import Table
-    from rich.text import Text
 
     from noisybench.training.contract import check_method, check_model, check_noise
 
@@ -64,7 +63,7 @@ def check(
         table = Table("check", "", "found", box=None, pad_edge=False)
         words = {True: "passed", False: "FAILED", None: ""}
         for one in checks:
-            table.add_row(Text(one.what), words[one.passed], Text(one.found))
+            table.add_row(cell(one.what), words[one.passed], cell(one.found))
         console().print(table)
     failed = [one.what for one in checks if one.passed is False]
     if failed:

@@ -73,6 +73,12 @@ def console(stderr: bool = False) -> "Console":
     return Console(stderr=stderr, highlight=False)
 
 
+def is_terminal(stderr: bool = False) -> bool:
+    """Whether stdout or stderr is a terminal that can draw; FORCE_COLOR makes none of a pipe."""
+    stream = sys.stderr if stderr else sys.stdout
+    return stream.isatty() and not console(stderr).is_dumb_terminal
+
+
 def printable(text: str) -> str:
     """The text with what a terminal would obey as escapes that can be read; ends of lines, tabs and our own
     bold stay."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from noisybench.cli.arguments import AsJson, Overwrite
-from noisybench.cli.console import STDOUT, check_json, console, print_json, say, warn, write
+from noisybench.cli.console import STDOUT, cell, check_json, console, print_json, say, warn, write
 from noisybench.cli.options import config_options
 from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunFailed
@@ -185,9 +185,7 @@ def class_table(found: "Verified") -> "Table":
 
 def numbered(number: int, name: str) -> "Text":
     """A class with its number."""
-    from rich.text import Text
-
-    return Text(f"{number} {name}" if name != str(number) else name)
+    return cell(f"{number} {name}" if name != str(number) else name)
 
 
 def realised_table(classes: tuple[str, ...], clean: "Labels", given: "Labels") -> "Table":
@@ -253,7 +251,6 @@ def flips_table(classes: tuple[str, ...], rows: "Matrix") -> "Table":
     import numpy as np
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     flips = rows - np.diag(rows.diagonal())
     title = f"The {FREQUENT_FLIPS} most frequent of {np.count_nonzero(flips):,} kinds of flips"
@@ -262,5 +259,5 @@ def flips_table(classes: tuple[str, ...], rows: "Matrix") -> "Table":
     for place in np.argsort(-flips, axis=None, kind="stable")[:FREQUENT_FLIPS]:
         i, j = divmod(int(place), len(classes))
         if flips[i, j]:
-            table.add_row(Text(classes[i]), Text(classes[j]), percent(flips[i, j]))
+            table.add_row(cell(classes[i]), cell(classes[j]), percent(flips[i, j]))
     return table

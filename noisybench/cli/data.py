@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from noisybench import datasets
-from noisybench.cli.console import console, print_json, say, tell, warn, write
+from noisybench.cli.console import cell, console, print_json, say, tell, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.registry import DATASETS
 
@@ -212,7 +212,7 @@ def list_(json: Json = False) -> None:
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
-            row["name"],
+            cell(row["name"]),
             _prepared_in_words(row),
             f"{row['n_train']:,}",
             f"{row['n_test']:,}",

@@ -13,7 +13,7 @@ import typer
 
 from noisybench import datasets
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Quiet
-from noisybench.cli.console import cell, console, print_json, say, tell, write
+from noisybench.cli.console import cell, console, is_terminal, print_json, say, tell, write
 from noisybench.cli.options import config_options
 from noisybench.config import Epoch
 from noisybench.diagnosis.scores import DEFAULT, SCORES, score_called
@@ -206,7 +206,7 @@ def _watching(networks: int, epochs: int, quiet: bool) -> "Iterator[Watch]":
     if quiet:
         yield lambda network, epoch: None
         return
-    if stderr.is_terminal and not stderr.is_dumb_terminal:
+    if is_terminal(stderr=True):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Code, Database, Device, RunName
-from noisybench.cli.console import console, print_json, say
+from noisybench.cli.console import cell, console, print_json, say
 
 
 class Part(StrEnum):
@@ -81,9 +81,9 @@ def evaluate(
         share = result.per_class[index]
         counts = result.confusion[index]
         table.add_row(
-            str(index) if name == str(index) else f"{index} {name}",
+            cell(name if name == str(index) else f"{index} {name}"),
             "–" if share is None else f"{share:.1%}",
-            *([_confused(index, counts, dataset.classes)] if wide else map(str, counts)),
+            *([cell(_confused(index, counts, dataset.classes))] if wide else map(str, counts)),
         )
     console().print(table)
 

@@ -30,7 +30,7 @@ def measures(event: Epoch | Pruning) -> str:
 
 
 class Lines(RunObserver):
-    """Plain lines: one an epoch for a single run, one a run for several."""
+    """Plain lines: one for each epoch of a single run, one for each run of several, with its last epoch."""
 
     def __init__(self, runs: int, numbers: "Iterator[int] | None" = None) -> None:
         self.runs, self.number = runs, 0
@@ -73,7 +73,8 @@ class Lines(RunObserver):
     def end(self, failure: str = "") -> None:
         if self.runs == 1 or self.config is None:
             return
-        measured = "" if self.last is None else f"{measures(self.last)}  {self.seconds:.1f}s"
+        last = self.last
+        measured = "" if last is None else f"last epoch {last.epoch}: {measures(last)}  {self.seconds:.1f}s"
         self._print(f"{describe(self.config)}: {failure or measured}")
 
     def _print(self, text: str) -> None:

@@ -13,8 +13,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 
+from noisybench.cli.console import cell
 from noisybench.cli.lines import describe, measures
 from noisybench.config import Config, Epoch, Pruning
 from noisybench.sweeps.observer import RunObserver
@@ -25,10 +25,11 @@ class Bars(Progress):
     lines of their own, so that a narrow terminal cuts words and not the time left."""
 
     def __init__(self, console: Console) -> None:
-        self.below: list[str] = []
+        # By what each line is about.
+        self.below: dict[object, str] = {}
         super().__init__(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -40,8 +41,10 @@ class Bars(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
-        for line in self.below:
-            yield Text(line, no_wrap=True, overflow="ellipsis")
+        for line in list(self.below.values()):
+            text = cell(line)
+            text.no_wrap, text.overflow = True, "ellipsis"
+            yield text
 
 
 class Live(RunObserver):
@@ -49,16 +52,19 @@ class Live(RunObserver):
 
     def __init__(self, bars: Bars, runs: int) -> None:
         self.bars = bars
+        self.name = ""
         self.overall = bars.add_task("runs", total=runs) if runs > 1 else None
-        self.current = bars.add_task("epochs", total=None)
+        self.current = bars.add_task("epochs", total=None, visible=False)
+        self.bars.below[self] = "starting: importing PyTorch"
 
     def job(self) -> RunObserver:
-        self.bars.update(self.current, visible=False)
+        self.bars.below.pop(self, None)
         return OneOfMany(self.bars, self.overall)
 
     def start(self, config: Config) -> None:
-        self.bars.below = [describe(config)]
-        self.bars.reset(self.current, total=config.epochs)
+        self.name = describe(config)
+        self.bars.below[self] = self.name
+        self.bars.reset(self.current, total=config.epochs, visible=True)
 
     def resume(self, epochs: Sequence[Epoch]) -> None:
         if epochs:
@@ -68,7 +74,7 @@ class Live(RunObserver):
 
     def show(self, event: Epoch | Pruning) -> None:
         if isinstance(event, Epoch):
-            self.bars.below[1:] = [measures(event)]
+            self.bars.below[self] = f"{self.name}\n{measures(event)}"
             self.bars.update(self.current, completed=event.epoch)
         elif self.overall is None:
             self.bars.console.print(f"epoch {event.epoch}: {measures(event)}", markup=False)
@@ -78,7 +84,7 @@ class Live(RunObserver):
 
     def end(self, failure: str = "") -> None:
         if failure and self.overall is not None:
-            self.bars.console.print(f"{self.bars.below[0]}: {failure}", markup=False, style="red")
+            self.bars.console.print(f"{self.name}: {failure}", markup=False, style="red")
         if self.overall is not None:
             self.bars.advance(self.overall)
 
@@ -88,13 +94,13 @@ class OneOfMany(RunObserver):
 
     def __init__(self, bars: Bars, overall: TaskID | None) -> None:
         self.bars, self.overall = bars, overall
-        self.name = ""
+        self.name = self.short = ""
         self.current: TaskID | None = None
 
     def start(self, config: Config) -> None:
         self.name = describe(config)
-        short = f"{config.dataset} {config.loss} {config.rate:g} s{config.seed}"
-        self.current = self.bars.add_task(short, total=config.epochs)
+        self.short = f"{config.dataset} {config.loss} {config.rate:g} s{config.seed}"
+        self.current = self.bars.add_task(self.short, total=config.epochs)
 
     def resume(self, epochs: Sequence[Epoch]) -> None:
         if self.current is not None:
@@ -103,11 +109,13 @@ class OneOfMany(RunObserver):
     def show(self, event: Epoch | Pruning) -> None:
         if self.current is not None and isinstance(event, Epoch):
             self.bars.update(self.current, completed=event.epoch)
+            self.bars.below[self] = f"{self.short}: {measures(event)}"
 
     def tell(self, message: str) -> None:
         self.bars.console.print(f"{self.name}: {message}", markup=False)
 
     def end(self, failure: str = "") -> None:
+        self.bars.below.pop(self, None)
         if failure:
             self.bars.console.print(f"{self.name}: {failure}", markup=False, style="red")
         elif self.overall is not None:

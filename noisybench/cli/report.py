@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Overwrite, Where
-from noisybench.cli.console import console, say, warn, write
+from noisybench.cli.console import console, is_terminal, say, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.reporting import audit as audits
 from noisybench.reporting.audit import AUDITS
@@ -214,7 +214,7 @@ def print_document(
 
     context: what else the format may ask for, as html does for the runs and their curves.
     """
-    to_terminal = out is None and console().is_terminal and not console().is_dumb_terminal
+    to_terminal = out is None and is_terminal()
     width = console().width if to_terminal else None
     text = FORMATS.bind(form)(document, width=width, **context)
     if out is None:

@@ -6,7 +6,7 @@ import typer
 
 from noisybench.cli import export, merge
 from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName, Where
-from noisybench.cli.console import cell, console, print_json, say, warn
+from noisybench.cli.console import cell, console, is_terminal, print_json, say, warn
 from noisybench.cli.corrupt import MATRIX_CLASSES
 from noisybench.cli.lines import measures
 from noisybench.config import Epoch, Pruning, declared_fields
@@ -57,7 +57,7 @@ def list_runs(
             "started": row["started"][:16],
         }
         table.add_row(*(cell(shown[name]) for name in COLUMNS))
-    if not console().is_terminal:
+    if not is_terminal():
         # A pipe has no width: each run keeps to its line.
         console().width = 200
     console().print(table)
