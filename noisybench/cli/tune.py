@@ -13,6 +13,7 @@ from noisybench.cli.console import complain, print_json, say, tell, warn, write
 from noisybench.cli.options import config_options, option_name
 from noisybench.cli.sweep import own_database
 from noisybench.cli.train import Keep, LabelOrder, Labels, read_files
+from noisybench.config import declared_fields
 from noisybench.errors import RunFailed
 from noisybench.reporting.plotting import check_suffix
 
@@ -94,7 +95,7 @@ def tune(
     from noisybench.training.device import several
 
     suffix = None if figure is None else check_suffix(figure)
-    first = int(values.get("seed") or 0)
+    first = 0 if values["seed"] is None else declared_fields()["seed"].read("seed", values["seed"])
     files = read_files(labels, label_order, keep, values["dataset"])
     space = Space.read({name: value for name, value in values.items() if name != "seed"}, over or [], files)
     part = WHOLE if shard is None else Shard.read(shard)

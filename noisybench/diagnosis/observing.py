@@ -158,7 +158,7 @@ def training_of(
     given = np.array(dataset.train_labels)
     given[rows] = part.labels
     unseen = replace(dataset, test_images=dataset.test_images[:1], test_labels=dataset.test_labels[:1])
-    split = Split(rows[part.inside], rows[part.outside], given, given)
+    split = Split(rows[part.inside], rows[part.outside], given, given, rows[:0])
     return Training(config, unseen, split, None, device, precision)
 
 
