@@ -73,6 +73,7 @@ class Config:
         int, Option("training images whose true label every loss is given, by class in turn", minimum=0)
     ] = 0
     model: Annotated[str, Option(f"network [{PROTOCOL}]", kind="model")]
+    pretrained: Annotated[str, Option("hash of a file of initial weights, if one was given", cli=False)] = ""
     epochs: Annotated[int, Option(f"length of training in epochs [{PROTOCOL}]", minimum=1)]
     batch_size: Annotated[int, Option(f"images per step [{PROTOCOL}]", minimum=2)]
     optimiser: Annotated[str, Option("optimiser", choices=("sgd", "nesterov", "adam"))] = "sgd"

@@ -67,6 +67,7 @@ class Inputs:
 
     labels: Manifest | GivenLabels | None = None
     keep: Mask | None = None
+    pretrained: "Pretrained | None" = None
 
 
 def labels_of(text: str, order: Path | None, dataset: str | None) -> tuple[Manifest | GivenLabels, str]:

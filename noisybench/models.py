@@ -35,6 +35,37 @@ def resnet34(shape: "Shape", classes: int, *, width: Width = 64) -> "nn.Module":
     return ResNet(shape[2], classes, (3, 4, 6, 3), width)
 
 
+@MODELS.register("torchvision-resnet18")
+def torchvision_resnet18(shape: "Shape", classes: int) -> "nn.Module":
+    """ResNet-18 with the 7×7 stem of ImageNet, for images from 64×64."""
+    return _from_torchvision("resnet18", shape, classes)
+
+
+@MODELS.register("torchvision-resnet34")
+def torchvision_resnet34(shape: "Shape", classes: int) -> "nn.Module":
+    """ResNet-34 with the 7×7 stem of ImageNet, for images from 64×64."""
+    return _from_torchvision("resnet34", shape, classes)
+
+
+@MODELS.register("torchvision-resnet50")
+def torchvision_resnet50(shape: "Shape", classes: int) -> "nn.Module":
+    """ResNet-50 with the 7×7 stem of ImageNet, for images from 64×64."""
+    return _from_torchvision("resnet50", shape, classes)
+
+
+def _from_torchvision(name: str, shape: "Shape", classes: int) -> "nn.Module":
+    import torchvision
+    from torch import nn
+
+    from noisybench.networks import Output
+
+    network: nn.Module = getattr(torchvision.models, name)(weights=None, num_classes=classes)
+    network.fc = Output(network.fc.in_features, classes)
+    if shape[2] != 3:
+        network.conv1 = nn.Conv2d(shape[2], 64, 7, stride=2, padding=3, bias=False)
+    return network
+
+
 @MODELS.register("resnet8")
 def resnet8(shape: "Shape", classes: int, *, width: Width = 16) -> "nn.Module":
     """A narrow ResNet with one block in each of three stages, for runs on a CPU."""
