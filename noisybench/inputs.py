@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noisybench import datasets
 from noisybench.config import Config
@@ -18,6 +18,9 @@ from noisybench.labels.masks import Mask
 from noisybench.labels.noise import CleanData
 from noisybench.registry import DATASETS, NOISES, Bound, DatasetInfo
 from noisybench.seeding import generator
+
+if TYPE_CHECKING:
+    from noisybench.pretrained import Pretrained
 
 
 def corrupt(config: Config, dataset: Dataset) -> Corruption:
@@ -87,6 +90,14 @@ def labels_of(text: str, order: Path | None, dataset: str | None) -> tuple[Manif
 
 
 def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Inputs]:
+    """The Config of a run with these options and files, and the files that it needs: see `_with_files`."""
+    config, inputs = _with_files(given, inputs)
+    return (
+        config if inputs.pretrained is None else replace(config, pretrained=inputs.pretrained.digest)
+    ), inputs
+
+
+def _with_files(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Inputs]:
     """The Config of a run with these options and files, and the files that it needs.
 
     A file says which data set, noise, rate, draws and seed it belongs to; options may repeat that,

@@ -38,8 +38,8 @@ class Pretrained:
     def read(cls, path: Path) -> "Pretrained":
         """The weights that `torch.save` wrote of a state_dict; nothing in the file is executed.
 
-        Also read are a dictionary that holds the weights as `state_dict`, and names that begin with `module.`.
-        Raises DataError.
+        A dictionary that holds the weights as `state_dict` is read too, and so are names that begin with
+        `module.`.  Raises DataError.
         """
         try:
             if path.stat().st_size > MAX_BYTES:
@@ -60,8 +60,9 @@ class Pretrained:
         return cls(str(path), digest, {name.removeprefix("module."): x for name, x in content.items()})
 
     def start(self, network: nn.Module) -> str:
-        """Put the weights into a network, and say in words what stays as it was drawn: where the file has others,
-        the output layer and the stem (the first convolution and its norm).  Raises DataError if more differs."""
+        """Put the weights into a network, and say in words what stays as it was drawn: where the file has
+        others, the output layer and the stem (the first convolution and its norm).  Raises DataError if more
+        differs."""
         own = network.state_dict()
         named = self._of_ours() if isinstance(network, ResNet) else self.state
         fitting = {name: x for name, x in named.items() if name in own and own[name].shape == x.shape}

@@ -25,6 +25,7 @@ ORDER = [
     "convolutions",
     "networks",
     "models",
+    "pretrained",
     "methods",
     "labels",
     "config",

@@ -51,7 +51,9 @@ def test_every_command_and_option_has_help() -> None:
 def test_every_field_of_config_is_an_option_of_train() -> None:
     text = succeed("train", "--help")
     for name, declared in declared_fields().items():
-        assert (f"--{name.replace('_', '-')} " in text) == (declared.option.cli or name in ("labels", "keep"))
+        assert (f"--{name.replace('_', '-')} " in text) == (
+            declared.option.cli or name in ("labels", "keep", "pretrained")
+        )
 
 
 def test_train_prints_one_object_and_stores_the_same(database: Path) -> None:

@@ -27,6 +27,7 @@ CHANGED: dict[str, Any] = {
     "validation": 0.2,
     "trusted": 10,
     "model": "resnet8",
+    "pretrained": "0123456789abcdef",
     "epochs": 31,
     "batch_size": 33,
     "optimiser": "adam",

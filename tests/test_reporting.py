@@ -141,6 +141,7 @@ OTHER = {
     "train_size": 50,
     "validation": 0.2,
     "model": "mlp(hidden=256)",
+    "pretrained": "abc",
     "epochs": 20,
     "batch_size": 64,
     "optimiser": "adam",

@@ -20,8 +20,9 @@ from noisybench.cli.arguments import (
 )
 from noisybench.cli.console import print_json, say, tell, warn
 from noisybench.cli.options import config_options, option_name
+from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue, RunFailed
-from noisybench.registry import shortened
+from noisybench.registry import DATASETS, shortened
 
 if TYPE_CHECKING:
     from noisybench.config import Config
@@ -45,12 +46,23 @@ LabelOrder = Annotated[
 ]
 Keep = Annotated[Path | None, typer.Option(help="Train on the samples that this mask of `prune` keeps.")]
 
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--pretrained",
+        metavar="WEIGHTS",
+        help="Start from these weights of a ResNet of torchvision, a .pth file. They fit"
+        " torchvision-resnet18, -34 and -50, and, but for their stem, resnet18 and resnet34.",
+    ),
+]
+
 
 @config_options()
 def train(
     labels: Labels = None,
     label_order: LabelOrder = None,
     keep: Keep = None,
+    pretrained: Weights = None,
     db: Database = DATABASE,
     device: Device = "auto",
     capture: Capture = "auto",
@@ -84,7 +96,7 @@ def train(
 
     check_device(device)
     gpu = GpuOptions(capture, compiled, deterministic)
-    files = read_files(labels, label_order, keep, values["dataset"])
+    files = read_files(labels, label_order, keep, values["dataset"], pretrained)
     if dry_run and files == Inputs():
         # Data that is not prepared here is only warned of.
         (config,), problems = planned([Config.from_user(**values)])
@@ -93,8 +105,12 @@ def train(
         (config, inputs), problems = with_inputs(values, files), []
     if idle := ineffective(config, values):
         raise InvalidValue(idle)
+    if inputs.pretrained is not None:
+        info = DATASETS[DatasetName.read(config.dataset).stem].metadata
+        tell(inputs.pretrained.start(config.bound("model")(info.shape, len(info.classes))))
     if dry_run:
-        show_config(config, command_of(config, values, labels, label_order, keep), as_json)
+        command = command_of(config, values, labels, label_order, keep, pretrained)
+        show_config(config, command, as_json)
         for problem in problems:
             warn(problem)
         return
@@ -142,7 +158,11 @@ def train(
 
 
 def read_files(
-    labels: str | None, label_order: Path | None, keep: Path | None, dataset: str | None
+    labels: str | None,
+    label_order: Path | None,
+    keep: Path | None,
+    dataset: str | None,
+    pretrained: Path | None = None,
 ) -> "Inputs":
     """The files of these options.  Raises InputError."""
     from noisybench.inputs import Inputs, labels_of
@@ -153,7 +173,12 @@ def read_files(
     given, placed = (None, "") if labels is None else labels_of(labels, label_order, dataset)
     if placed:
         tell(placed)
-    return Inputs(given, None if keep is None else Mask.read(keep))
+    weights = None
+    if pretrained is not None:
+        from noisybench.pretrained import Pretrained
+
+        weights = Pretrained.read(pretrained)
+    return Inputs(given, None if keep is None else Mask.read(keep), weights)
 
 
 def command_of(
@@ -162,6 +187,7 @@ def command_of(
     labels: str | None,
     label_order: Path | None,
     keep: Path | None,
+    pretrained: Path | None = None,
 ) -> str:
     """The command that trains the run of a config, whatever the defaults and protocols of another version.
 
@@ -176,9 +202,9 @@ def command_of(
             text = str(row[name])
             path, _, _ = str(values.get(name) or "").rpartition(".py:")
             words += [option_name(name), str(Path(path).parent / text) if path else text]
-    files = (("--labels", labels), ("--label-order", label_order), ("--keep", keep))
-    for option, file in files:
-        words += [] if file is None else [option, str(file)]
+    files = {"labels": labels, "label_order": label_order, "keep": keep, "pretrained": pretrained}
+    for name, file in files.items():
+        words += [] if file is None else [option_name(name), str(file)]
     return shlex.join(words)
 
 

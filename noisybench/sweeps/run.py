@@ -28,22 +28,26 @@ if TYPE_CHECKING:
     import torch
 
     from noisybench.datasets import Dataset
+    from noisybench.pretrained import Pretrained
     from noisybench.training.loop import Training
     from noisybench.training.resume import Resume
 
 
 @dataclass(frozen=True)
 class Data:
-    """The data of one run: the set with its open-set images in place, its division, and its noise."""
+    """The data of one run: the set with its open-set images in place, its division, its noise, and initial
+    weights if a file gives them."""
 
     dataset: "Dataset"
     split: Split
     corruption: Corruption
+    pretrained: "Pretrained | None" = None
 
 
 def run_data(config: Config, inputs: Inputs) -> Data:
     """Load the data set, draw or take the noisy labels, and divide.  Raises InputError."""
-    for name, file in (("labels", inputs.labels), ("keep", inputs.keep)):
+    files = {"labels": inputs.labels, "keep": inputs.keep, "pretrained": inputs.pretrained}
+    for name, file in files.items():
         if getattr(config, name) != ("" if file is None else file.digest):
             raise InvalidValue(f"{name} is '{getattr(config, name)}', but that is not the file given.")
     dataset = datasets.load(config.dataset)
@@ -56,7 +60,7 @@ def run_data(config: Config, inputs: Inputs) -> Data:
         inputs.keep.fit(dataset, corruption.sha256)
     dataset = corruption.on(dataset)
     keep = None if inputs.keep is None else inputs.keep.keep
-    return Data(dataset, split(config, dataset, corruption.given, keep), corruption)
+    return Data(dataset, split(config, dataset, corruption.given, keep), corruption, inputs.pretrained)
 
 
 def check_memory(config: Config, data: Data, device: "torch.device") -> None:
@@ -139,6 +143,7 @@ def run(
             for_estimate,
             gpu,
             observer.tell,
+            data.pretrained,
         )
         resume = Resume(store.folder(name), config.identity, precision, store.sync)
         _resume(training, resume, store, name)

@@ -18,6 +18,7 @@ from noisybench.errors import RunFailed
 from noisybench.labels.open_set import NO_CLASS
 from noisybench.losses.per_sample import log_likelihood
 from noisybench.methods import Batch, Selection, TrainingData
+from noisybench.pretrained import Pretrained
 from noisybench.registry import MODELS
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
@@ -96,7 +97,8 @@ class Training:
     transition: the transition matrix of the noise, or its estimate, (classes, classes).  precision: what the
     network computes in, "fp32" or "bf16".  for_estimate: whether the run is to estimate the transition matrix
     for another, for which `lowest` keeps the network of the lowest validation loss.  gpu: whether steps are
-    recorded and networks compiled, by default neither; tell: is told if that fails.
+    recorded and networks compiled, by default neither; tell: is told if that fails.  pretrained: initial
+    weights from a file.
     After `run`, `best.state` holds the network of the best validation epoch and `mean` what was
     subtracted from its images.  ended_early: why training ended before its last epoch, or "".
     """
@@ -112,6 +114,7 @@ class Training:
         for_estimate: bool = False,
         gpu: GpuOptions | None = None,
         tell: Callable[[str], None] = lambda message: None,
+        pretrained: Pretrained | None = None,
     ) -> None:
         self.config, self.device, self.precision = config, device, precision
         self.method = config.method
@@ -135,7 +138,7 @@ class Training:
         self.val_true = labels(split.true[split.validation])
         self.test_labels = labels(dataset.test_labels)
 
-        self.model = build_model(config, dataset, device)
+        self.model = build_model(config, dataset, device, pretrained)
         self.optimiser = _optimiser(config, self.model, device)
         matrix = None if transition is None else torch.tensor(transition, dtype=torch.float32, device=device)
         self.data = TrainingData(
@@ -341,12 +344,17 @@ class Training:
         )
 
 
-def build_model(config: Config, dataset: Dataset, device: torch.device) -> nn.Module:
-    """The network, or networks, with the initial weights of the seed, drawn on the CPU on every device."""
+def build_model(
+    config: Config, dataset: Dataset, device: torch.device, pretrained: Pretrained | None = None
+) -> nn.Module:
+    """The network, or networks, with the initial weights of the seed, drawn on the CPU on every device, and
+    those of a file in their place."""
 
     def make(stream: str) -> nn.Module:
         torch.manual_seed(torch_seed(config.seed, stream))
         network: nn.Module = MODELS.bind(config.model)(dataset.shape, dataset.n_classes)
+        if pretrained is not None:
+            pretrained.start(network)
         return network
 
     with torch.random.fork_rng(devices=[]):
