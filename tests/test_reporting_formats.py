@@ -24,7 +24,7 @@ AWKWARD = r"a_b&50%#$1{x}~^\<y>|*[z]"
 
 def written(form: str, *rows: dict[str, Any], width: int | None = None) -> str:
     none = pd.DataFrame(columns=["group", "epoch"])
-    context = {"width": width, "runs": runs(*rows), "curves": lambda groups, measures: none}
+    context = {"width": width, "runs": runs(*rows), "curves": lambda groups, measures: none, "command": ""}
     return str(FORMATS.bind(form)(table(*rows), **context))
 
 

@@ -1,5 +1,7 @@
 """`noisybench report`: the tables and figures of the paper from the runs of a store, and comparisons."""
 
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -169,7 +171,14 @@ def report(
     else:
         document = laid_out(runs)
     by_suffix = SUFFIXES.get(out.suffix.lower(), FORM) if out else FORM
-    print_document(document, form or by_suffix, out, overwrite, runs=runs, curves=store.mean_curves)
+    print_document(
+        document, form or by_suffix, out, overwrite, runs=runs, curves=store.mean_curves, command=_command()
+    )
+
+
+def _command() -> str:
+    """The command that is being carried out, as it was typed; "" where Python calls it."""
+    return shlex.join(["noisybench", *sys.argv[1:]]) if "report" in sys.argv else ""
 
 
 def write_figure(

@@ -75,9 +75,9 @@ def latex_(table: Table) -> str:
 
 
 @FORMATS.register("html", suffix=".html")
-def html_(table: Table, *, runs: "DataFrame", curves: Curves) -> str:
+def html_(table: Table, *, runs: "DataFrame", curves: Curves, command: str) -> str:
     """One page with nothing outside it: the table, its figures, and the runs behind each cell."""
-    return html.render(table, runs, curves, csv(table))
+    return html.render(table, runs, curves, csv(table), command)
 
 
 @FORMATS.register("csv", suffix=".csv")
