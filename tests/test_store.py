@@ -124,6 +124,16 @@ def test_a_further_attempt_counts_once_it_completes(store: Store) -> None:
     assert store.results()["id"].tolist() == [second]
 
 
+def test_a_further_attempt_counts_also_after_the_clock_was_set_back(store: Store) -> None:
+    first = completed(store, CONFIG)
+    with store.conn:
+        store.conn.execute("UPDATE runs SET ended = '2999-12-31T23:59:59.999+00:00' WHERE id = ?", [first])
+    second = completed(store, CONFIG)
+    assert store.results()["id"].tolist() == [second] != [first]
+    third = completed(store, CONFIG)
+    assert store.results()["id"].tolist() == [third]
+
+
 def test_a_run_that_has_completed_begins_again_only_when_told(store: Store) -> None:
     first = completed(store, CONFIG)
     with pytest.raises(RunCompleted, match=first):

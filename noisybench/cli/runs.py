@@ -1,16 +1,25 @@
 """`noisybench runs`: list, show, delete, merge and export runs of a store."""
 
-from typing import Annotated, Any
+import sys
+from collections.abc import Iterator, Sequence
+from shutil import get_terminal_size
+from socket import gethostname
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from noisybench.cli import export, merge
 from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName, Where
-from noisybench.cli.console import cell, console, is_terminal, print_json, say, warn
+from noisybench.cli.console import is_terminal, print_json, say, tell, warn
 from noisybench.cli.corrupt import MATRIX_CLASSES
 from noisybench.cli.lines import measures
 from noisybench.config import Epoch, Pruning, declared_fields
+from noisybench.errors import InvalidValue, join_limited
 from noisybench.registry import shortened
+
+if TYPE_CHECKING:
+    from noisybench.store import Row, Store
 
 app = typer.Typer(
     help="List, show, delete, merge and export runs of the store.",
@@ -19,8 +28,6 @@ app = typer.Typer(
 )
 
 COLUMNS = ("id", "status", "dataset", "noise", "rate", "loss", "seed", "test_accuracy", "started")
-# On a narrow terminal these keep their width and the others wrap: an id is there to be copied.
-NARROW = ("id", "status", "rate", "seed")
 
 
 @app.command("list")
@@ -33,34 +40,60 @@ def list_runs(
     """List runs, the newest first."""
     from noisybench.store import Store
 
-    rows = Store.read(db).runs()
-    total = len(rows)
-    if rows and where:
-        rows = _matching(rows, where)
-    rows = rows[:limit]
+    store = Store.read(db)
+    columns = [] if as_json else [*COLUMNS, "host"]
+    if where:
+        ids = _matching(store, where)
+        rows = store.runs(columns, ids=ids[:limit])
+    else:
+        rows = store.runs(columns, limit)
     if as_json:
         print_json(rows)
         return
     if not rows:
-        say(f"None of the {total} runs in {db} is such a one." if total else f"No runs in {db} yet.")
+        total = len(store.runs(["id"]))
+        say(f"No run in {db} matches --where ({total} runs)." if total else f"No runs in {db} yet.")
         return
-    from rich.table import Table
+    width = get_terminal_size().columns if is_terminal() else None
+    say("\n".join(table_of_runs(rows, width)))
+    for sentence in running_elsewhere(rows):
+        tell(sentence)
 
-    table = Table(box=None, header_style="bold")
-    for name in COLUMNS:
-        table.add_column(name.replace("_", " "), no_wrap=name in NARROW)
+
+def table_of_runs(rows: Sequence["Row"], width: int | None) -> Iterator[str]:
+    """The lines of a table of runs; where it is wider than `width`, a few lines for each run."""
+    texts = [
+        [
+            *(row["id"], row["status"], row["dataset"], shortened(row["noise"]), f"{row['rate']:g}"),
+            *(row["loss"], str(row["seed"]), _percent(row["test_accuracy"]), row["started"][:16]),
+        ]
+        for row in rows
+    ]
+    headings = [name.replace("_", " ") for name in COLUMNS]
+    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
+    if width is None or sum(widths) + 2 * (len(widths) - 1) <= width:
+        template = "  ".join(f"{{:{size}}}" for size in widths)
+        for line in [headings, *texts]:
+            yield template.format(*line).rstrip()
+        return
+    for run, status, dataset, noise, rate, loss, seed, accuracy, started in texts:
+        yield f"{run}  {status}  {accuracy}"
+        about = f"{loss} on {dataset}, {noise} {rate}, seed {seed}, {started}"
+        yield from wrap(about, width, initial_indent="    ", subsequent_indent="    ")
+
+
+def running_elsewhere(rows: Sequence["Row"]) -> list[str]:
+    """What to know of runs that another host trains: whether it still does cannot be asked from here."""
+    hosts: dict[str, list[Row]] = {}
     for row in rows:
-        shown = {
-            **row,
-            "noise": shortened(row["noise"]),
-            "test_accuracy": _percent(row["test_accuracy"]),
-            "started": row["started"][:16],
-        }
-        table.add_row(*(cell(shown[name]) for name in COLUMNS))
-    if not is_terminal():
-        # A pipe has no width: each run keeps to its line.
-        console().width = 200
-    console().print(table)
+        if row["status"] == "running" and row["host"] != gethostname():
+            hosts.setdefault(str(row["host"]), []).append(row)
+    return [
+        f"Running on {host} since {min(row['started'] for row in of_host)}:"
+        f" {join_limited([row['id'] for row in of_host])}. If that host is gone, give the same command here,"
+        " which takes the run over, or remove the run with `noisybench runs delete`."
+        for host, of_host in hosts.items()
+    ]
 
 
 @app.command()
@@ -79,6 +112,8 @@ def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None
     if as_json:
         print_json({**row, "details": details})
         return
+    for sentence in running_elsewhere([row]):
+        tell(sentence)
     config = {name: row[name] for name in declared_fields()}
     rest = {name: value for name, value in row.items() if name not in config}
     for title, values in (("Run", rest), ("Config", config)):
@@ -112,10 +147,21 @@ def delete(
 
     store = Store.open(db, create=False)
     names = [store.find(run)["id"] for run in runs]
-    if not yes:
-        typer.confirm(f"Delete {', '.join(names)} from {db}, with the network files?", abort=True)
+    if not yes and not _confirmed(f"Delete {', '.join(names)} from {db}, with the network files?"):
+        tell("Nothing was deleted.")
+        raise typer.Exit(1)
     store.delete(names)
     say(f"Deleted {', '.join(names)}.")
+
+
+def _confirmed(question: str) -> bool:
+    """Ask the user.  Raises InvalidValue where nobody can answer."""
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise InvalidValue("Nothing was deleted: there is no terminal to ask on. Give --yes (-y).") from None
 
 
 app.command()(merge.merge)
@@ -151,16 +197,21 @@ def _as(kind: type, row: dict[str, Any]) -> Any:
     return kind(**{name: value for name, value in row.items() if name != "run"})
 
 
-def _matching(rows: list[dict[str, Any]], where: list[str]) -> list[dict[str, Any]]:
-    """The runs that meet the conditions; a value that no run has is told."""
+def _matching(store: "Store", where: list[str]) -> list[str]:
+    """The ids of the runs that meet the conditions, the newest first; a value that no run has is told."""
     import pandas as pd
 
     from noisybench.reporting.selection import select
+    from noisybench.store.schema import tables
 
-    selected, unmatched = select(pd.DataFrame(rows), where)
+    columns, _ = tables()["runs"]
+    named = dict.fromkeys(["id", "noise", *(condition.partition("=")[0] for condition in where)])
+    # Of a column that there is not, the message names all.
+    names = list(named if named.keys() <= columns.keys() else columns)
+    selected, unmatched = select(pd.DataFrame(store.runs(names), columns=names), where)
     for sentence in unmatched:
         warn(sentence)
-    return [rows[number] for number in selected.index]
+    return selected["id"].tolist()
 
 
 def _percent(value: float | None) -> str:

@@ -11,8 +11,9 @@ import json
 import math
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,8 +196,16 @@ class Store(Tables):
             self._set(run, status, values)
 
     def _set(self, run: str, status: str, values: Mapping[str, Any]) -> None:
-        """Write how a run ended; within a transaction."""
-        row = {"status": status, "ended": _now(), **values}
+        """Write how a run ended; within a transaction.
+
+        The attempt that completes last counts, also where the clock was set back since an earlier one.
+        """
+        earlier = self.query(
+            "SELECT max(ended) AS ended FROM runs WHERE status = 'completed'"
+            " AND identity = (SELECT identity FROM runs WHERE id = ?)",
+            [run],
+        )
+        row = {"status": status, "ended": _after(earlier[0]["ended"]), **values}
         self.conn.execute(
             f"UPDATE runs SET {', '.join(f'{name} = ?' for name in row)} WHERE id = ?", [*row.values(), run]
         )
@@ -262,9 +271,18 @@ class Store(Tables):
             curves = curves.assign(**{measure: mean, f"{measure}_std": std, f"{measure}_n": n.astype(int)})
         return curves
 
-    def runs(self) -> list[Row]:
-        """All attempts, the newest first."""
-        return self.query("SELECT * FROM runs ORDER BY started DESC, id")
+    def runs(
+        self, columns: Sequence[str] = (), limit: int | None = None, ids: Collection[str] | None = None
+    ) -> list[Row]:
+        """Attempts, by default all, the newest first.
+
+        columns: by default all.  limit: of how many at most.  ids: of which runs only.
+        """
+        names = ", ".join(f"[{name}]" for name in columns) or "*"
+        chosen = "" if ids is None else "WHERE id IN (SELECT value FROM json_each(?))"
+        values = [] if ids is None else [json.dumps(list(ids))]
+        limited = [*values, -1 if limit is None else limit]
+        return self.query(f"SELECT {names} FROM runs {chosen} ORDER BY started DESC, id LIMIT ?", limited)
 
     def completed(self, identity: str) -> Row | None:
         """The run that counts for a config, if it has completed."""
@@ -302,7 +320,7 @@ class Store(Tables):
             "SELECT * FROM runs WHERE substr(id, 1, ?) = ?", [len(run), run]
         )
         if not rows or not run:
-            newest = ", ".join(row["id"] for row in self.runs()[:3]) or "none"
+            newest = ", ".join(row["id"] for row in self.runs(["id"], limit=3)) or "none"
             raise StoreError(
                 f"No run is called '{run}'. `noisybench runs list` lists them all; the newest: {newest}."
             )
@@ -348,6 +366,16 @@ def _resumed_on(earlier: str | None, now: str) -> str:
 def _now() -> str:
     # Fine enough that of two attempts on two machines one ended last.
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _after(earlier: str | None) -> str:
+    """The time now, or just after an earlier time that is still to come."""
+    now = _now()
+    with suppress(ValueError, OverflowError):  # of what noisybench did not write
+        if earlier and earlier >= now:
+            later = datetime.fromisoformat(earlier) + timedelta(milliseconds=1)
+            return later.isoformat(timespec="milliseconds")
+    return now
 
 
 def _busy(row: Mapping[str, Any]) -> RunBusy:
