@@ -163,7 +163,7 @@ def test_runs_list_show_delete(trained: dict[str, Any], database: Path) -> None:
     for conditions, found in (("loss=lq", 1), ("status=failed", 0), ("rate=0.4", 1)):
         assert len(as_json("runs", "list", "--where", conditions)) == found
     refused = noisybench("runs", "list", "--where", "status=failed")
-    assert "None of the 1 runs" in refused.stdout and "Known values of status: completed" in refused.stderr
+    assert "(1 runs)" in refused.stdout and "Known values of status: completed" in refused.stderr
     assert noisybench("runs", "list", "--where", "colour=red").exit_code == 2
     shown = as_json("runs", "show", trained["run"][:4])
     assert len(shown["details"]["epochs"]) == 12
