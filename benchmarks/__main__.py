@@ -19,7 +19,10 @@ from benchmarks.timing import Row
 HERE = Path(__file__).parent
 # Studies of accuracy, of hours, with options of their own.
 STUDIES = ("agreement", "diagnose")
-NOT_ONES = {"__main__", *STUDIES, "data", "disturbed", "hardware", "setting", "stores", "timing", "usual"}
+NOT_ONES = {
+    *("__main__", *STUDIES, "acceptance", "data", "disturbed", "gpu_steps", "hardware", "setting", "stores"),
+    *("timing", "usual"),
+}
 NAMES = sorted({module.name for module in iter_modules([str(HERE)])} - NOT_ONES)
 
 

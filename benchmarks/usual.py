@@ -47,14 +47,19 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[row])), int(self.labels[row])
 
 
-def loader(images: NDArray[np.uint8], labels: NDArray[np.int64], mean: Tensor | None = None) -> Loader:
-    """Shuffled, with a worker for each core that stays for the next epoch."""
+def loader(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    mean: Tensor | None = None,
+    workers: int | None = None,
+) -> Loader:
+    """Shuffled, with workers that stay for the next epoch, by default one for each core."""
     return DataLoader(
         Pictures(images, labels, mean),
         BATCH,
         shuffle=True,
         drop_last=True,
-        num_workers=cores(),
+        num_workers=cores() if workers is None else workers,
         persistent_workers=True,
         pin_memory=torch.cuda.is_available(),
     )

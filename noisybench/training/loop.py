@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -230,32 +230,46 @@ class Training:
                 f" pruning kept {self.n_kept} samples"
             )
 
-    def _epoch(self, number: int) -> Epoch:
-        start = time.perf_counter()
-        lr = self.config.lr * 0.1 ** sum(milestone < number for milestone in self.config.milestones)
+    def begin(self, epoch: int) -> None:
+        """Prepare for the steps of an epoch: learning rate, sums, and what the method has."""
+        lr = self.lr(epoch)
         rate = lr if self.rate is None else self.rate.fill_(lr)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.sums.zero()
-        self.method.before_epoch(number, self.state)
+        self.method.before_epoch(epoch, self.state)
         self.model.train()
-        config = self.config
-        steps = epoch_steps(
+
+    def lr(self, epoch: int) -> float:
+        """The learning rate in an epoch."""
+        return self.config.lr * 0.1 ** sum(milestone < epoch for milestone in self.config.milestones)
+
+    def steps(self, epoch: int) -> Iterator[Step]:
+        """The steps of an epoch over the samples that are kept."""
+        return epoch_steps(
             self.kept_rows,
-            config.batch_size,
+            self.config.batch_size,
             self.augment,
-            config.seed,
-            number,
+            self.config.seed,
+            epoch,
             self.device,
             self.method.views,
             self.method.random_numbers(self.data.n_classes),
             self.trusted_rows if self.method.trusted_batches else None,
         )
+
+    def take(self, steps: Iterable[Step]) -> None:
+        """Carry out steps, recorded ones where that is possible."""
         if self.captured is not None:
             self.captured.take(steps)
         else:
             for step in steps:
                 self._step(step)
+
+    def _epoch(self, number: int) -> Epoch:
+        start = time.perf_counter()
+        self.begin(number)
+        self.take(self.steps(number))
         train_loss, softmax_correct, softmax_wrong = self.sums.means()
         val_logits = self._predict(self.val_images)
         val_losses = self.method.validation_loss(val_logits, self.val_given, self.state)
@@ -267,8 +281,8 @@ class Training:
                         f"The loss is no longer a finite number in epoch {number} (training {train_loss},"
                         f" validation {val_loss}).",
                         self.method.advice(self.state),
-                        f"Try a lower learning rate (it was {lr:g}) or weight decay (it was"
-                        f" {config.weight_decay:g}).",
+                        f"Try a lower learning rate (it was {self.lr(number):g}) or weight decay (it was"
+                        f" {self.config.weight_decay:g}).",
                     ]
                 ).replace("  ", " ")
             )
@@ -279,7 +293,7 @@ class Training:
             val_accuracy=accuracy(val_logits, self.val_given),
             clean_val_accuracy=self._clean_accuracy(val_logits),
             test_accuracy=accuracy(self._predict(self.test_images), self.test_labels),
-            lr=lr,
+            lr=self.lr(number),
             n_kept=self.n_kept,
             softmax_correct=softmax_correct,
             softmax_wrong=softmax_wrong,
