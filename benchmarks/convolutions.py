@@ -10,7 +10,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from benchmarks.data import BATCH
 from benchmarks.hardware import synchronise
 from benchmarks.timing import Row, compare
-from noisybench.convolutions import weight_gradient
+from noisybench.models.convolutions import weight_gradient
 from noisybench.training.device import choose_device, set_up
 
 # Channels, and height and width of the images.

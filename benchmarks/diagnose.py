@@ -23,13 +23,14 @@ import torch
 from numpy.typing import NDArray
 
 from noisybench import datasets
-from noisybench.config import Config, Epoch
+from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.diagnosis.diagnose import diagnose
 from noisybench.diagnosis.observing import Labels, parts, training_of
 from noisybench.diagnosis.plan import with_defaults
 from noisybench.files import replacing
 from noisybench.inputs import corrupt
+from noisybench.results import Epoch
 from noisybench.seeding import generator
 
 FOLDS = 5

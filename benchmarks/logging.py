@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.timing import Goal, Row, alternate
 from noisybench.cli.live import Bars, Live
-from noisybench.config import Epoch
+from noisybench.results import Epoch
 from noisybench.store import Store
 from noisybench.sweeps.grid import load
 from noisybench.sweeps.observer import RunObserver

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from noisybench.config import Config, Epoch, Provenance, Result
+from noisybench.config import Config
+from noisybench.results import Epoch, Provenance, Result
 from noisybench.store import Store, run_id
 
 DATASETS = ("fashion-mnist", "cifar10", "cifar100")

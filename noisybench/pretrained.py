@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from noisybench.errors import DataError
-from noisybench.networks import ResNet
+from noisybench.models.networks import ResNet
 
 EDGES = {"conv1": "stem.0", "bn1": "stem.1", "fc": "output"}
 MAX_BYTES = 2 * 10**9

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from noisybench.config import Config, Epoch, Provenance, Result
+from noisybench.config import Config
 from noisybench.registry import METHODS
+from noisybench.results import Epoch, Provenance, Result
 from noisybench.store import Store
 
 MADE = Provenance("cpu", "float32", "0.0", "2.0", "abc1234", "f" * 64, "elsewhere", 1)

@@ -7,7 +7,8 @@ from typing import Any
 
 from test_store import CONFIG, EPOCH, HERE, RESULT
 
-from noisybench.config import Config, Provenance
+from noisybench.config import Config
+from noisybench.results import Provenance
 from noisybench.store import Estimate, Store
 
 TABLES = ("runs", "epochs", "prunings", "transitions", "evaluations")

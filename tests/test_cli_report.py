@@ -9,7 +9,8 @@ from test_reporting import PROTOCOL
 from typer.testing import CliRunner
 
 from noisybench.cli import app
-from noisybench.config import Config, Provenance, Result
+from noisybench.config import Config
+from noisybench.results import Provenance, Result
 from noisybench.store import Store
 
 HERE = Provenance("cpu", "float32", "0", "0", None, "0", "elsewhere", 1)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.grad import conv2d_weight
 
-from noisybench import convolutions
-from noisybench.convolutions import ByMatrixProduct, Convolution, weight_gradient
+from noisybench.models import convolutions
+from noisybench.models.convolutions import ByMatrixProduct, Convolution, weight_gradient
 
 
 @pytest.fixture

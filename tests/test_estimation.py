@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from test_training import training
 
 from noisybench import datasets
-from noisybench.config import Config, Epoch, first_stage
+from noisybench.config import Config, first_stage
 from noisybench.labels.drawing import transition_error
+from noisybench.results import Epoch
 from noisybench.store import Store
 from noisybench.sweeps.sweep import plan
 from noisybench.training.estimation import estimate_transition

@@ -13,7 +13,7 @@ from commands import noisybench, succeed
 from stores import EVALUATION, put
 from test_store import CONFIG, PRUNING
 
-from noisybench.config import Epoch
+from noisybench.results import Epoch
 from noisybench.store import Estimate, Store
 from noisybench.store.frames import NAMES
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from noisybench.networks import BasicBlock, ResNet, SixConvolutions
+from noisybench.models.networks import BasicBlock, ResNet, SixConvolutions
 from noisybench.registry import MODELS
 
 

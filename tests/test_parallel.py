@@ -14,7 +14,8 @@ import pytest
 import torch
 from test_resume import result
 
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
+from noisybench.results import Epoch, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel

@@ -18,8 +18,9 @@ from commands import noisybench
 from test_resume import result
 
 import noisybench as package
-from noisybench.config import Config, Epoch, Provenance, Pruning
+from noisybench.config import Config
 from noisybench.errors import InvalidValue
+from noisybench.results import Epoch, Provenance, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.ray.cluster import Cluster

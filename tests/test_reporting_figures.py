@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from curves import ADAM, FIG1, FIG2, MADE, add, filled
 
-from noisybench.config import Config, Epoch
+from noisybench.config import Config
 from noisybench.errors import InvalidValue
 from noisybench.reporting.figures import Figure, Line, Panel, build_figure
 from noisybench.reporting.selection import select
+from noisybench.results import Epoch
 from noisybench.store import Store
 
 SHORT = {"epochs": 4}

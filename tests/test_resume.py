@@ -11,8 +11,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
 from noisybench.errors import DataError
+from noisybench.results import Epoch, Pruning
 from noisybench.store import Row, Store
 from noisybench.sweeps import run as running
 from noisybench.sweeps.observer import RunObserver

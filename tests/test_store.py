@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from noisybench.config import Config, Epoch, Provenance, Pruning, Result
+from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunCompleted, StoreError
+from noisybench.results import Epoch, Provenance, Pruning, Result
 from noisybench.store import Store
 from noisybench.store.schema import VERSION
 

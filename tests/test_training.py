@@ -7,11 +7,12 @@ import torch
 
 from noisybench import datasets
 from noisybench.batches import Step, epoch_steps
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
 from noisybench.errors import RunFailed
 from noisybench.inputs import corrupt
 from noisybench.labels.drawing import labels_sha256
 from noisybench.losses import cce, lq
+from noisybench.results import Epoch, Pruning
 from noisybench.split import split
 from noisybench.training.checkpoints import Checkpoint
 from noisybench.training.evaluation import accuracy, predict

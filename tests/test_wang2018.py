@@ -13,10 +13,11 @@ from test_training import CPU, same_bits
 
 from noisybench import datasets
 from noisybench.batches import Step, epoch_steps
-from noisybench.config import Config, Pruning
+from noisybench.config import Config
 from noisybench.errors import InvalidValue
 from noisybench.inputs import corrupt
 from noisybench.methods.wang2018 import contrastive, inverse_lof
+from noisybench.results import Pruning
 from noisybench.split import split
 from noisybench.training.loop import Training
 

@@ -9,7 +9,8 @@ import pytest
 from commands import noisybench
 from test_parallel import SMALL
 
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
+from noisybench.results import Epoch, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel

@@ -15,10 +15,10 @@ from noisybench import datasets
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Quiet
 from noisybench.cli.console import cell, console, is_terminal, print_json, say, tell, write
 from noisybench.cli.options import config_options
-from noisybench.config import Epoch
 from noisybench.diagnosis.scores import DEFAULT, SCORES, score_called
 from noisybench.errors import InvalidValue
 from noisybench.registry import DATASETS
+from noisybench.results import Epoch
 
 if TYPE_CHECKING:
     from noisybench.diagnosis.diagnose import Diagnosis, Watch

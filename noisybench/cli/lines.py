@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from itertools import count, repeat
 
 from noisybench.cli.console import tell
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
 from noisybench.registry import shortened
+from noisybench.results import Epoch, Pruning
 from noisybench.sweeps.observer import RunObserver
 
 

@@ -16,7 +16,8 @@ from rich.progress import (
 
 from noisybench.cli.console import cell
 from noisybench.cli.lines import describe, measures
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
+from noisybench.results import Epoch, Pruning
 from noisybench.sweeps.observer import RunObserver
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noisybench.config import Config, Epoch
+from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.diagnosis.estimate import Estimate, estimate
 from noisybench.diagnosis.injection import Calibration, calibrate, calibrated, inject
@@ -16,6 +16,7 @@ from noisybench.diagnosis.observing import Labels, Observation, Part, digest_of,
 from noisybench.diagnosis.scores import DEFAULT, Evidence, Score, score_called
 from noisybench.errors import InvalidValue
 from noisybench.labels.drawing import labels_sha256
+from noisybench.results import Epoch
 from noisybench.seeding import generator
 
 FOLDS = 5

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from noisybench.config import Config, Epoch
+from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.errors import DataError
 from noisybench.labels import npz
+from noisybench.results import Epoch
 from noisybench.split import Split
 from noisybench.training.evaluation import predict
 from noisybench.training.loop import Training

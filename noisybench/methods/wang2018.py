@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from noisybench.networks import TwoHeads
+    from noisybench.models.networks import TwoHeads
 
 PIXEL_MEAN = 0.5
 MARGIN = 1.0
@@ -83,7 +83,7 @@ class IterativeLearning(Method):
     }
 
     def networks(self, make: "Callable[[str], nn.Module]", n_classes: int) -> "nn.Module":
-        from noisybench.networks import TwoHeads
+        from noisybench.models.networks import TwoHeads
 
         return TwoHeads(make("initialisation"))  # type: ignore[arg-type]  # Config has seen to that
 

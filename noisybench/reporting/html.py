@@ -16,7 +16,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from noisybench.config import Provenance, Result, declared_fields
+from noisybench.config import declared_fields
 from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue, NoisybenchError
 from noisybench.registry import DATASETS
@@ -25,6 +25,7 @@ from noisybench.reporting.formatting import number
 from noisybench.reporting.plotting import draw
 from noisybench.reporting.statistics import SETTINGS
 from noisybench.reporting.tables import Block, Cell, Table
+from noisybench.results import Provenance, Result
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

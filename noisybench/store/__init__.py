@@ -17,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisybench.config import Config, Epoch, Provenance, Pruning, Result
+from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted, StoreError, StoreUnwritable
+from noisybench.results import Epoch, Provenance, Pruning, Result
 from noisybench.store.ids import run_id
 from noisybench.store.processes import is_alive, is_running
 from noisybench.store.sqlite_errors import APPLICATION

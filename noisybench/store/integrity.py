@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
-from noisybench.config import Epoch, Pruning, Result, declared_fields
+from noisybench.config import declared_fields
+from noisybench.results import Epoch, Pruning, Result
 from noisybench.store.ids import ID_COLUMNS, malformed_id
 from noisybench.store.schema import tables
 from noisybench.store.sqlite_errors import WrongRow

@@ -26,8 +26,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from noisybench.config import Result
 from noisybench.errors import StoreError
+from noisybench.results import Result
 from noisybench.store import RESUMED, Row, Store
 from noisybench.store.ids import run_id
 from noisybench.store.processes import is_running

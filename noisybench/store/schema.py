@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, get_args
 
-from noisybench.config import Config, Epoch, Provenance, Pruning, Result, declared_fields
+from noisybench.config import Config, declared_fields
 from noisybench.errors import InputError, StoreError
+from noisybench.results import Epoch, Provenance, Pruning, Result
 from noisybench.store.ids import malformed_id
 from noisybench.store.sqlite_errors import APPLICATION, BUSY_TIMEOUT, LOCKED, VERSION
 

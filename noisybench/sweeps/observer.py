@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
+from noisybench.results import Epoch, Pruning
 
 
 class RunObserver:

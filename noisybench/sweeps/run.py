@@ -14,10 +14,11 @@ import numpy as np
 
 import noisybench
 from noisybench import datasets
-from noisybench.config import Config, Provenance, first_stage
+from noisybench.config import Config, first_stage
 from noisybench.errors import InvalidValue, RunCompleted, RunFailed, StoreError
 from noisybench.inputs import Inputs, corrupt
 from noisybench.labels.drawing import Corruption
+from noisybench.results import Provenance
 from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
 from noisybench.store.processes import began

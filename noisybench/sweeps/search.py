@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
 from noisybench.errors import InputError
 from noisybench.registry import METHODS
+from noisybench.results import Epoch, Pruning
 from noisybench.seeding import generator
 from noisybench.store import Row
 from noisybench.sweeps.observer import RunObserver

@@ -10,8 +10,9 @@ from pathlib import Path
 import sklearn.neighbors  # noqa: F401  (wang2018 would import it in every process)
 import torch
 
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
 from noisybench.errors import NoisybenchError, RunBusy
+from noisybench.results import Epoch, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.queue import BUSY

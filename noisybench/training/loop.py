@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from noisybench.batches import PADDING, Images, Step, epoch_steps, pixel_mean
-from noisybench.config import Config, Epoch, Pruning, Result
+from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.errors import RunFailed
 from noisybench.labels.open_set import NO_CLASS
@@ -20,6 +20,7 @@ from noisybench.losses.per_sample import log_likelihood
 from noisybench.methods import Batch, Selection, TrainingData
 from noisybench.pretrained import Pretrained
 from noisybench.registry import MODELS
+from noisybench.results import Epoch, Pruning, Result
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
 from noisybench.training.captured import Captured, captures

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import noisybench
-from noisybench.config import Config, Epoch, Provenance, first_stage
+from noisybench.config import Config, first_stage
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted
 from noisybench.inputs import datasets_of
+from noisybench.results import Epoch, Provenance
 from noisybench.store import Row, Store
 from noisybench.store.merge import Contradiction, merge
 from noisybench.store.processes import began

@@ -15,8 +15,9 @@ from typing import Any
 import sklearn.neighbors  # noqa: F401  (wang2018 would import it during its run)
 import torch
 
-from noisybench.config import Config, Epoch, Pruning
+from noisybench.config import Config
 from noisybench.errors import NoisybenchError, RunBusy
+from noisybench.results import Epoch, Pruning
 from noisybench.store import Store
 from noisybench.store.merge import merge
 from noisybench.store.run_bundle import RunBundle

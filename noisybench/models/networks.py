@@ -1,11 +1,11 @@
-"""The layers of the networks in `models`."""
+"""The layers of the named networks."""
 
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from noisybench.convolutions import Convolution
+from noisybench.models.convolutions import Convolution
 
 
 class Output(nn.Linear):

@@ -1,4 +1,4 @@
-"""Networks.  A model is one registered function from a shape and a number of classes to a module.
+"""The named networks, a registered function each.
 
 The definitions here import torch only when they are called; the layers are in `networks`.
 `features` says that a model has a layer of features, which some methods work on.
@@ -22,7 +22,7 @@ Hidden = Annotated[int, Option("units of each hidden layer", minimum=1, maximum=
 @MODELS.register("resnet18")
 def resnet18(shape: "Shape", classes: int, *, width: Width = 64) -> "nn.Module":
     """ResNet-18 with a 3×3 stem for small images (He et al. 2016)."""
-    from noisybench.networks import ResNet
+    from noisybench.models.networks import ResNet
 
     return ResNet(shape[2], classes, (2, 2, 2, 2), width)
 
@@ -30,7 +30,7 @@ def resnet18(shape: "Shape", classes: int, *, width: Width = 64) -> "nn.Module":
 @MODELS.register("resnet34")
 def resnet34(shape: "Shape", classes: int, *, width: Width = 64) -> "nn.Module":
     """ResNet-34 with a 3×3 stem for small images (He et al. 2016)."""
-    from noisybench.networks import ResNet
+    from noisybench.models.networks import ResNet
 
     return ResNet(shape[2], classes, (3, 4, 6, 3), width)
 
@@ -57,7 +57,7 @@ def _from_torchvision(name: str, shape: "Shape", classes: int) -> "nn.Module":
     import torchvision
     from torch import nn
 
-    from noisybench.networks import Output
+    from noisybench.models.networks import Output
 
     network: nn.Module = getattr(torchvision.models, name)(weights=None, num_classes=classes)
     network.fc = Output(network.fc.in_features, classes)
@@ -69,7 +69,7 @@ def _from_torchvision(name: str, shape: "Shape", classes: int) -> "nn.Module":
 @MODELS.register("resnet8")
 def resnet8(shape: "Shape", classes: int, *, width: Width = 16) -> "nn.Module":
     """A narrow ResNet with one block in each of three stages, for runs on a CPU."""
-    from noisybench.networks import ResNet
+    from noisybench.models.networks import ResNet
 
     return ResNet(shape[2], classes, (1, 1, 1), width)
 
@@ -77,7 +77,7 @@ def resnet8(shape: "Shape", classes: int, *, width: Width = 16) -> "nn.Module":
 @MODELS.register("cnn6", features=True)
 def cnn6(shape: "Shape", classes: int, *, width: Width = 64) -> "nn.Module":
     """The six-convolution CNN of Wang et al. 2018, with a layer of 256 units before the output."""
-    from noisybench.networks import SixConvolutions
+    from noisybench.models.networks import SixConvolutions
 
     return SixConvolutions(shape, classes, width)
 
@@ -85,6 +85,6 @@ def cnn6(shape: "Shape", classes: int, *, width: Width = 64) -> "nn.Module":
 @MODELS.register("mlp", features=True)
 def mlp(shape: "Shape", classes: int, *, hidden: Hidden = 256) -> "nn.Module":
     """Two hidden layers with ReLU, for small images and quick runs."""
-    from noisybench.networks import Perceptron
+    from noisybench.models.networks import Perceptron
 
     return Perceptron(shape, classes, hidden)
