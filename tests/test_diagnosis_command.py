@@ -167,3 +167,30 @@ def test_then_train_trains_on_what_is_kept(tmp_path: Path, database: Path) -> No
     short = ("--train-size", 300, "--epochs", 2, "--networks", 2, "--quiet")
     text = succeed("diagnose", "digits", *NOISY, *short, "--out", tmp_path, "--then", "train")
     assert "training images kept" in text
+
+
+def images(folder: Path, classes: int = 3, each: int = 40) -> Path:
+    """A folder of images: a bright square on noise, whose place is the class; class a has five of b, too."""
+    random = np.random.default_rng(0)
+    for c in range(classes):
+        for i in range(each):
+            pixels = random.integers(0, 120, (8, 8), dtype=np.uint8)
+            shown = 1 if c == 0 and i < 5 else c
+            pixels[2:5, 2 * shown : 2 * shown + 3] = 255
+            place = folder / "abc"[c]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(place / f"{'abc'[shown]}-{i}.png")
+    return folder
+
+
+def test_a_folder_is_prepared_once_and_its_files_are_named(tmp_path: Path) -> None:
+    folder = images(tmp_path / "My Shapes")
+    short = ("--epochs", 10, "--networks", 2, "--quiet", "--out", tmp_path / "out")
+    found = as_json("diagnose", folder, *short)
+    assert found["dataset"].startswith("my-shapes@") and found["correctness"] is None
+    worst = {row["path"] for row in found["suspects"][:6]}
+    assert sum(path.startswith("a/b-") for path in worst) >= 3
+    assert as_json("diagnose", folder, *short) == found
+    other = images(tmp_path / "elsewhere" / "my-shapes")
+    result = noisybench("diagnose", other, *short)
+    assert result.exit_code == 2 and "data add" in result.output

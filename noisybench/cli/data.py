@@ -158,12 +158,8 @@ def _add_built_in(name: str, source: Path | None) -> None:
     )
 
 
-def add_own_images(name: str, source: Path) -> None:
-    """Prepare a user's own images as `data add` does without further options."""
-    _add_own(name, source, datasets.OwnOptions(workers=max(2, os.cpu_count() or 1)))
-
-
-def _add_own(name: str, source: Path, options: datasets.OwnOptions) -> None:
+def prepare_own(name: str, source: Path, options: datasets.OwnOptions) -> datasets.Prepared:
+    """Prepare a user's own images, with progress and notes on stderr."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     near = get_close_matches(name, BUILT_IN, 1, 0.8)
@@ -177,6 +173,11 @@ def _add_own(name: str, source: Path, options: datasets.OwnOptions) -> None:
         )
     for note in notes:
         tell(note)
+    return prepared
+
+
+def _add_own(name: str, source: Path, options: datasets.OwnOptions) -> None:
+    prepared = prepare_own(name, source, options)
     info = prepared.info
     truth = ", true labels known" if prepared.own and prepared.own["has_truth"] else ""
     validation = f", {info.n_validation:,} of them for validation" if info.n_validation else ""

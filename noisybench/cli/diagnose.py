@@ -1,6 +1,7 @@
 """`noisybench diagnose`: which labels are wrong, how many, and what to do about it."""
 
 import json
+import os
 import re
 import shlex
 import time
@@ -187,15 +188,25 @@ def diagnose(
 
 def _prepared(dataset: str) -> str:
     """The name of a prepared data set: of a path, it is prepared as `data add` does."""
-    from noisybench.cli.data import add_own_images
+    from noisybench.cli.data import prepare_own
 
+    known = [entry.name for entry in DATASETS]
     path = Path(dataset)
-    if dataset in [entry.name for entry in DATASETS] or not path.exists():
+    if dataset in known or not path.exists():
         return dataset
-    name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "images"
+    name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower())[:60].strip("-") or "images"
     if DATASETS.is_registered(name):
         name = f"own-{name}"
-    add_own_images(name[:64].rstrip("-"), path)
+    if name not in known:
+        prepare_own(name, path, datasets.OwnOptions(workers=max(2, os.cpu_count() or 1)))
+        return name
+    source = datasets.prepared(name)[0].source
+    if source != str(path.resolve()):
+        raise InvalidValue(
+            f"{dataset} would be prepared as {name}, which is there already, from {source}. Prepare it with"
+            f" `noisybench data add ANOTHER-NAME --from {dataset}`, and diagnose that."
+        )
+    tell(f"{name} is prepared already from {source}; `noisybench data add` does it again.")
     return name
 
 
@@ -273,9 +284,9 @@ def _show_matrix(diagnosis: "Diagnosis", classes: tuple[str, ...], pairs: "list[
         table = Table(
             title="Estimated transition matrix, percent", title_justify="left", box=None, pad_edge=False
         )
-        table.add_column("true \\ given")
+        table.add_column("true \\ given", no_wrap=True)
         for name in classes:
-            table.add_column(cell(name[:6]), justify="right")
+            table.add_column(cell(name[:6]), justify="right", no_wrap=True)
         for name, row in zip(classes, diagnosis.transition, strict=True):
             table.add_row(cell(name), *(f"{100 * value:.0f}" if value >= 0.005 else "·" for value in row))
         console().print(table)

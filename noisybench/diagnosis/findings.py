@@ -25,7 +25,7 @@ POLLUTED = 0.5
 CANNOT_SEE = (
     "systematic relabelling: a class whose images all have another class's label looks right",
     "noise that follows the image: ambiguous images are found where the network doubts them, right or wrong",
-    "an image of no class: it is ranked high, with a suggestion of little probability",
+    "images of no class: where many alike have one label, the network learns them as that class",
 )
 
 
@@ -146,9 +146,15 @@ def conflicts(dataset: Dataset, rows: Labels, given: Labels) -> NDArray[np.bool_
     return conflicting
 
 
-def notes(diagnosis: Diagnosis, classes: Sequence[str], n_conflicting: int) -> list[str]:
+def notes(diagnosis: Diagnosis, dataset: Dataset, n_conflicting: int) -> list[str]:
     """What this data set gives reason to be careful about, as sentences."""
     found = []
+    classes = dataset.classes
+    if dataset.train_paths is not None:
+        found.append(
+            f"The {len(dataset.test_labels):,} test images are not diagnosed. `noisybench data add` sets"
+            " fewer aside with --test-share."
+        )
 
     def named(numbers: Sequence[int]) -> str:
         return join_limited(classes[number] for number in numbers)

@@ -136,7 +136,7 @@ def summary(
             "recall": calibration.recall_at(diagnosis.rate),
             "rate": calibration.rate,
         },
-        "notes": notes(diagnosis, classes, int(conflicting.sum())),
+        "notes": notes(diagnosis, dataset, int(conflicting.sum())),
         "suggestion": {**asdict(suggestion), "command": command},
         "correctness": None if correct is None else {**asdict(correct), "rate": correct.rate},
         "suspects": worst,
