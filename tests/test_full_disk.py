@@ -4,13 +4,16 @@ import resource
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from stores import bits
+from commands import noisybench
+from stores import bits, put
 from test_parallel import command
 
 from noisybench.store import Store
+from noisybench.store.merge import merge
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +89,24 @@ def test_a_sweep_goes_on_where_the_disk_was_full(disk: Path, jobs: tuple[str, ..
 
 
 # So many bytes a file may have: networks do not fit, or the store's log does not.
+def test_a_store_that_was_closed_is_read_on_a_full_disk(disk: Path) -> None:
+    path = disk / "runs.db"
+    store = Store.open(path)
+    run = put(store, epochs=20)
+    store.conn.close()
+    assert [file.name for file in disk.glob("runs.db-*")] == ["runs.db-runs"], "it has no log"
+    (disk / "filler").write_bytes(b"")
+    with suppress(OSError), (disk / "filler").open("ab", buffering=0) as filler:
+        while True:
+            filler.write(b"0" * 4096)
+    # Twice: the first may leave an empty log behind.
+    for _ in range(2):
+        for words in (("runs", "list"), ("runs", "show", run), ("report",)):
+            result = noisybench(*words, "--db", path)
+            assert result.exit_code == 0 and "50.0" in result.stdout, result.output
+    assert merge([path], disk.parent / "elsewhere.db").added == [run]
+
+
 @pytest.mark.parametrize("limit", [100_000, 60_000])
 def test_files_that_cannot_grow(tmp_path: Path, limit: int) -> None:
     """The same without a file system of its own, where none can be mounted."""

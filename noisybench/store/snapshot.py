@@ -39,16 +39,21 @@ def _copied(path: Path) -> sqlite3.Connection:
     """A copy of the file in a temporary one, which SQLite deletes with the connection."""
     log = path.with_name(f"{path.name}-wal")
     while True:
-        # Where there is no log, nobody writes; "immutable" then keeps SQLite from leaving one behind.
-        quiet = not log.exists()
+        # Where there is no log, or an empty one as a full disk leaves, nobody writes; "immutable" then has
+        # SQLite read the file without a log, which it might be unable to write.
+        quiet = not _has_content(log)
         uri = f"{path.absolute().as_uri()}?{'immutable=1' if quiet else 'mode=ro'}"
         source, copy = sqlite3.connect(uri, uri=True, timeout=30), sqlite3.connect("")
         try:
             source.backup(copy)
         finally:
             source.close()
-        if not (quiet and log.exists()):
+        if not (quiet and _has_content(log)):
             return copy
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 def _check_columns(conn: sqlite3.Connection) -> None:
