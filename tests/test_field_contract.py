@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import as_json, succeed
 
 from noisybench import datasets
 from noisybench.batches import epoch_steps
 from noisybench.config import Config
 from noisybench.errors import DataError, InvalidValue, RunFailed
 from noisybench.inputs import corrupt
+from noisybench.methods import needs
 from noisybench.registry import METHODS
 from noisybench.split import split
 from noisybench.sweeps.grid import load
@@ -160,3 +162,15 @@ def test_losses_on_features_take_residual_networks_and_say_what_others_lack() ->
         build_model(config, digits, CPU)
         with pytest.raises(InvalidValue, match="embed"):
             config.method.networks(lambda stream: torch.nn.Linear(2, 2), 10)
+
+
+def test_what_a_loss_needs_is_said_by_the_list_and_by_tables(database: Path) -> None:
+    rows = {row["name"]: row["needs"] for row in as_json("list", "losses")}
+    assert rows["cce"] == [] and rows["forward-t"] == ["the true transition matrix"]
+    assert rows["gold"] == ["2 passes", "a first run", "true labels"]
+    assert rows["co-teaching"] == ["2 passes", "the noise rate"]
+    assert needs(METHODS.bind("co-teaching(forget_rate=0.2)")) == ["2 passes"]
+    for loss in ("cce", "co-teaching"):
+        succeed("train", "--loss", loss, "--epochs", 1, "--train-size", 100, "--model", "mlp", "--quiet")
+    shown = " ".join(succeed("report").split())
+    assert "co-teaching (2 passes, the noise rate)" in shown and "cce (" not in shown

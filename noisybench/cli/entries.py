@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from noisybench.cli.console import print_json, say
+from noisybench.methods import needs
 from noisybench.registry import DATASETS, METHODS, MODELS, NOISES, MethodInfo, Registry
 
 Kind = Literal["losses", "noises", "models", "datasets"]
@@ -33,6 +34,7 @@ def list_entries(
         }
         if isinstance(entry.metadata, MethodInfo):
             row |= {"year": entry.metadata.year, "passes": entry.metadata.passes}
+            row["needs"] = needs(METHODS.bind(entry.name))
         rows.append(row)
     if as_json:
         print_json(rows)
@@ -40,4 +42,5 @@ def list_entries(
     for row in rows:
         values = ", ".join(f"{name}={value}" for name, value in row["hyper_parameters"].items())
         year = f"{row['year'] or '':<6}" if kind == "losses" else ""
-        say(f"{row['name']:<18}{year}{row['help']}" + (f" [{values}]" if values else ""))
+        more = f" Needs {', '.join(row['needs'])}." if row.get("needs") else ""
+        say(f"{row['name']:<25}{year}{row['help']}" + (f" [{values}]" if values else "") + more)

@@ -43,6 +43,7 @@ from noisybench.methods.method import (
     State,
     TrainingData,
     method_of,
+    needs,
 )
 
-__all__ = ["Batch", "LossMethod", "Method", "Run", "Selection", "State", "TrainingData", "method_of"]
+__all__ = ["Batch", "LossMethod", "Method", "Run", "Selection", "State", "TrainingData", "method_of", "needs"]

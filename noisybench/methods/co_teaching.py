@@ -1,14 +1,18 @@
 """Co-teaching, after Algorithm 1 of its paper.
 
-Han et al. 2018, *Co-teaching: Robust training of deep neural networks with extremely noisy labels* (NeurIPS).
+Han et al. 2018, *Co-teaching: Robust training of deep neural networks with extremely noisy labels*
+(NeurIPS).
 
-Two networks of different initial weights see the same batches.  Each chooses the samples of smallest loss,
-and the other learns from these alone.  The part that is chosen shrinks from all samples to 1 - τ in the first
-epochs, before wrong labels are learnt by heart: R(t) = 1 - τ min(t / T_k, 1).
+Two networks of different initial weights see the same batches. Each chooses the samples of smallest loss,
+and the other learns from these alone. The part that is chosen shrinks from all samples to 1 - τ in the
+first epochs, before wrong labels are learnt by heart: R(t) = 1 - τ min(t / T_k, 1).
 
-What is decided here: τ is the noise rate of the run unless it is given (the paper assumes that it is known);
-both networks are updated by one optimiser, which treats each parameter by itself; the first network predicts.
-The paper's own protocol (Adam, 200 epochs) is not used: the run's is.
+As in the authors' code (bhanML/Co-teaching, 7c7fbe2): T_k is 10; there R falls from the second epoch on,
+here by the paper's formula from the first.
+
+What is decided here: τ is the noise rate of the run unless it is given (the paper assumes that it is
+known); both networks are updated by one optimiser, which treats each parameter by itself; the first network
+predicts. The paper's own protocol (Adam, 200 epochs) is not used: the run's is.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,6 +43,9 @@ class CoTeaching(Method):
 
     forget_rate: ForgetRate = None
     warm_up: WarmUp = 10
+
+    def uses_rate(self) -> bool:
+        return self.forget_rate is None
 
     def networks(self, make: "Callable[[str], nn.Module]", n_classes: int) -> "nn.Module":
         from torch import nn

@@ -5,6 +5,10 @@ Yu et al. 2019, *How does disagreement help generalization against label corrupt
 As co-teaching, but after `agree_until` epochs the networks choose among the samples alone on which their
 predictions disagree, which keeps the two apart.
 
+As in the authors' code (xingruiyu/coteaching_plus, a68ed61): 20 epochs before disagreement counts, for
+CIFAR-10 (5 for CIFAR-100). That code takes the softmax of a softmax for the losses among which it chooses
+then; here it is one softmax.
+
 What is decided here: a batch without disagreement changes nothing but by weight decay.
 """
 

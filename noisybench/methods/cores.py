@@ -5,8 +5,11 @@ Cheng et al. 2021, *Learning with instance-dependent label noise: a sample sieve
 The loss is cross entropy minus β times its mean over labels drawn as the given labels are distributed,
 which makes predictions confident. From `sieve_from` epochs on, a sample counts where the cross entropy of
 its given label is below the mean over all labels. β is 0 for `warm_up` epochs, then grows to its whole in
-30. The epochs and β were not compared with the public code; the second phase, consistency training on
-what is left out, is not done.
+30.
+
+As in the authors' code (UCSC-REAL/cores, cf0945e): β = 2 and the three phases (there each begins one epoch
+later). Theirs divides the learning rate by 1 + β, and counts the given labels anew among the samples that
+are left; here neither. The second phase, consistency training on what is left out, is not done.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any

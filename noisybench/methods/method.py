@@ -139,6 +139,10 @@ class Method:
         for name, value in hyper_parameters.items():
             setattr(self, name, value)
 
+    def uses_rate(self) -> bool:
+        """Whether the method is told the noise rate, which is not known of real labels."""
+        return False
+
     def networks(self, make: "Callable[[str], nn.Module]", n_classes: int) -> "nn.Module":
         """The network, or a module of several, with layers of the method's own.  ``make(stream)`` makes a
         network with the initial weights that the seed gives the stream: "initialisation", which all methods
@@ -251,6 +255,19 @@ class LossMethod(Method):
 
     def validation_loss(self, logits: "Tensor", given: "Tensor", state: State) -> "Tensor":
         return self.bound(logits, given, **state)  # type: ignore[no-any-return]
+
+
+def needs(bound: Bound[Any]) -> list[str]:
+    """What a loss needs that cross entropy does not, in words."""
+    method, passes = method_of(bound), bound.entry.metadata.passes
+    words = {
+        f"{passes} passes": passes > 1,
+        "a first run": method.first_stage,
+        "the true transition matrix": method.needs_transition,
+        "the noise rate": method.uses_rate(),
+        "true labels": method.needs_trusted,
+    }
+    return [word for word, is_needed in words.items() if is_needed]
 
 
 def method_of(bound: Bound[Any]) -> Method:

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config
 from noisybench.errors import InputError, UnknownName, join_limited
-from noisybench.methods import method_of
+from noisybench.methods import method_of, needs
 from noisybench.registry import METHODS
 from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, UNFINISHED, WHOLE, as_records
 from noisybench.reporting.tables import Cell
@@ -172,7 +173,17 @@ def notes(runs: "DataFrame") -> list[str]:
             sentences.append(
                 f"Trained by an earlier revision of {method}, whose numbers differ: {join_limited(ids)}."
             )
-    return [*sentences, *_precisions(completed)]
+    return [*sentences, *_precisions(completed), *_needs(runs)]
+
+
+def _needs(runs: "DataFrame") -> list[str]:
+    """Which losses need more than cross entropy: passes of the images in an epoch, the noise, true labels."""
+    words = []
+    for loss in sorted(set(runs["loss"])):
+        with suppress(InputError):  # a loss of a noisybench that knows more
+            if found := needs(METHODS.bind(loss)):
+                words.append(f"{loss.partition('(')[0]} ({', '.join(found)})")
+    return [f"Need more than cross entropy: {', '.join(dict.fromkeys(words))}."] if words else []
 
 
 def _revision(loss: str) -> int:
