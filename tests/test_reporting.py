@@ -140,6 +140,7 @@ OTHER = {
     "revision": 2,
     "train_size": 50,
     "validation": 0.2,
+    "trusted": 5,
     "model": "mlp(hidden=256)",
     "pretrained": "abc",
     "epochs": 20,

@@ -37,7 +37,7 @@ def test_methods_of_different_settings_stand_in_one_block_and_a_note_names_what_
     (block,) = made.blocks
     assert block.title == "digits: cnn6, 10 epochs, all images"
     assert lines(block) == {"uniform, η = 0.4": {"cce": "50.00", "mae": "60.00", "wang2018": "70.00"}}
-    (note,) = made.notes
+    note, *_ = made.notes
     assert note.startswith(
         "wang2018 has settings of its own: epochs=95, batch_size=100, optimiser=adam, mile"
     )
