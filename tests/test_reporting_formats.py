@@ -172,6 +172,33 @@ def test_latex_escapes_every_special_character() -> None:
     assert title is not None and title[1] == escape(AWKWARD)
 
 
+MANY = ("cce", "mae", "lq", "sce", "js", "elr", "co-teaching", "forward-t", "trunc-lq", "bootstrap-soft")
+
+
+def columns_of(text: str) -> list[int]:
+    return [len(found) - 1 for found in re.findall(r"\\begin\{tabular\}\{(\w+)\}", text)]
+
+
+def test_many_methods_are_rows_in_latex() -> None:
+    grid = [(seed, at, rate) for seed in (0, 1) for at in range(len(MANY)) for rate in (0.2, 0.4)]
+    rows = [run(0.5 + 0.01 * at, seed=seed, loss=MANY[at], rate=rate) for seed, at, rate in grid]
+    made = TABLES.bind("open-set")(runs(*rows))
+    text = str(FORMATS.bind("latex")(made))
+    assert len(made.columns) == len(MANY) and columns_of(text) == [2]
+    assert all(re.search(rf"^{loss} & .*5\d\.00", text, re.MULTILINE) for loss in MANY)
+    # As many cells in bold, and the same text in each.
+    few = str(FORMATS.bind("markdown")(made))
+    assert text.count(r"\textbf") == len(re.findall(r"\*\*[\d.]+ ±", few))
+
+
+def test_many_noises_are_several_tabulars_in_latex() -> None:
+    noises = [(noise, at / 20) for noise in ("uniform", "class-dependent") for at in range(1, 9)]
+    text = written(
+        "latex", *(run(0.5, seed=s, noise=noise, rate=rate) for noise, rate in noises for s in (0, 1))
+    )
+    assert columns_of(text) == [8, 8] and text.count(r"\caption") == 1
+
+
 def test_latex_marks_the_best_and_states_the_statistics() -> None:
     text = written("latex", *GRID)
     assert len(re.findall(r"\\textbf\{[\d.]+ \$\\pm\$ [\d.]+\}", text)) == 2 * 8 * 3
