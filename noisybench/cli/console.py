@@ -192,8 +192,7 @@ def _check_out(path: Path, content: bytes, overwrite: bool) -> bool:
     in_place = not stat.S_ISREG(mode) or str(path.absolute()).startswith(STREAMS)
     if not in_place and not overwrite and not _same_kind(path, content):
         raise InvalidValue(
-            f"{path} exists, and is not such a file as is written here: name another, or replace it with"
-            " --overwrite."
+            f"{path} exists and is a file of another kind. Name another file, or replace it with --overwrite."
         )
     return in_place
 

@@ -63,7 +63,10 @@ def sweep(
     seeds: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Seeds 0 to this number less 1, instead of the experiment's own.", show_default=False
+            min=1,
+            metavar="N",
+            help="Use the seeds 0 to N-1 instead of the experiment's own.",
+            show_default=False,
         ),
     ] = None,
     shard: Annotated[
@@ -230,7 +233,7 @@ def sweep(
         timeout = StallTimeout(None if stalled is None else 60 * stalled)
         place = Local(device, at_once, retries or 0, timeout)
     jobs = [replace(job, gpu=gpu) for job in jobs]
-    failed, left = place.execute(jobs, store, quiet) if jobs else ([], 0)
+    failed, skipped = place.execute(jobs, store, quiet) if jobs else ([], 0)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
@@ -242,9 +245,9 @@ def sweep(
             f"`noisybench report --figure {figure} --out {figure}.pdf` draws these runs (with --where, if the"
             " store has others like them in other settings)."
         )
-    if left:
+    if skipped:
         warn(
-            f"{left} runs were skipped: another process is training them or a prerequisite."
+            f"{skipped} runs were skipped: another process is training them or a prerequisite."
             " Run the sweep again later."
         )
     for row in failed:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,8 +90,8 @@ def train(
     from noisybench.labels.drawing import intolerable
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
-    from noisybench.sweeps.run import run, run_data
-    from noisybench.sweeps.sweep import forced, plan, planned
+    from noisybench.sweeps.run import run_data
+    from noisybench.sweeps.sweep import carry_out, plan, planned
     from noisybench.training.device import check_device, choose_device
     from noisybench.training.gpu_options import GpuOptions
 
@@ -133,16 +134,7 @@ def train(
     for job in jobs:
         try:
             with progress(quiet=quiet) as display:
-                run(
-                    job.config,
-                    store,
-                    chosen,
-                    display,
-                    force=forced(job, store),
-                    for_estimate=job.for_estimate,
-                    data=data,
-                    gpu=gpu,
-                )
+                carry_out(replace(job, inputs=inputs, gpu=gpu), store, chosen, display, data)
         except RunFailed:
             if as_json:
                 print_json(summary(store.attempts(job.config.identity)[0]))

@@ -1,4 +1,4 @@
-"""One run carried out: data, training, and what becomes of it in the store."""
+"""Carry out one run: load its data, train, and store what was measured and how the run ended."""
 
 import math
 import os
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Data:
-    """The data of one run: the set with its open-set images in place, its division, its noise, and initial
-    weights if a file gives them."""
+class RunData:
+    """The data of one run.
+
+    dataset: with its open-set images in place.  pretrained: initial weights, if a file gives them.
+    """
 
     dataset: "Dataset"
     split: Split
@@ -45,8 +47,8 @@ class Data:
     pretrained: "Pretrained | None" = None
 
 
-def run_data(config: Config, inputs: Inputs) -> Data:
-    """Load the data set, draw or take the noisy labels, and divide.  Raises InputError."""
+def run_data(config: Config, inputs: Inputs) -> RunData:
+    """Load the data set, draw or take the noisy labels, and split.  Raises InputError."""
     files = {"labels": inputs.labels, "keep": inputs.keep, "pretrained": inputs.pretrained}
     for name, file in files.items():
         if getattr(config, name) != ("" if file is None else file.digest):
@@ -61,10 +63,10 @@ def run_data(config: Config, inputs: Inputs) -> Data:
         inputs.keep.fit(dataset, corruption.sha256)
     dataset = corruption.on(dataset)
     keep = None if inputs.keep is None else inputs.keep.keep
-    return Data(dataset, split(config, dataset, corruption.given, keep), corruption, inputs.pretrained)
+    return RunData(dataset, split(config, dataset, corruption.given, keep), corruption, inputs.pretrained)
 
 
-def check_memory(config: Config, data: Data, device: "torch.device") -> None:
+def check_memory(config: Config, data: RunData, device: "torch.device") -> None:
     """Raise InvalidValue where the pixels of a run do not fit into the free memory of the device."""
     import psutil
 
@@ -98,14 +100,14 @@ def run(
     force: bool = False,
     for_estimate: bool = False,
     gpu: GpuOptions = GpuOptions(),  # noqa: B008  (frozen)
-    data: Data | None = None,
+    data: RunData | None = None,
 ) -> Row:
     """Carry out a run, unless the store has it completed already, and return its row.
 
-    A run that was killed goes on where it last wrote its state.  `force` trains it again, as a further
-    attempt that counts from its completion on.
+    A run that was killed goes on from the state that it last wrote.  However the run ends, the store says so.
+    force: train a completed run again, as a further attempt that counts from its completion on.
     for_estimate: whether the run estimates the transition matrix, for another run.  data: of `run_data`,
-    where the caller has it already.  However the run ends, the store says so.
+    where the caller has loaded it already.  Raises InputError, RunBusy, and RunFailed.
     """
     done = store.completed(config.identity)
     if done is not None and not force:

@@ -1,4 +1,4 @@
-"""Shards: a grid dealt out to several machines, so that each trains its part into a store of its own."""
+"""Shards: parts of a grid for several machines, each of which trains its part into its own store."""
 
 import re
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ class Shard:
     def of(self, configs: Sequence[Config]) -> list[Config]:
         """Its part of the configs, in their order.
 
-        The parts for 1 to `count` are disjoint and together all configs.  What falls to which depends
-        on which configs there are and on nothing else: not on their order, nor on any store.  Units are
-        dealt kind by kind as cards are, each kind from where the last one ended, so that the parts
-        differ by at most one unit of each kind, and by at most one unit in all.
+        The parts 1 to `count` are disjoint, and together they are all configs.  They depend only on which
+        configs there are: not on their order, nor on a store.  Units are dealt out kind by kind, each kind
+        from where the last one ended, so that the parts differ by at most one unit of each kind, and by at
+        most one unit in all.
         """
         units = _units(configs)
         mine = {config for key in sorted(units)[self.number - 1 :: self.count] for config in units[key]}
@@ -59,9 +59,9 @@ def _units(configs: Sequence[Config]) -> dict[Key, list[Config]]:
 
 
 def _kind(stage: Config, found: Sequence[Config]) -> str:
-    """What a unit costs depends on: how long its trainings are, of what sort, and how many.
+    """What the cost of a unit depends on: the length, the kind and the number of its runs.
 
-    A first stage counts also where it is not among the runs asked for, since it is trained all the same.
+    A first stage counts even if it was not asked for, since it is trained all the same.
     """
     trainings = sorted({config.identity: str(kind_of(config)) for config in found}.values())
     return f"{stage.epochs} epochs of {trainings}"

@@ -12,7 +12,7 @@ from noisybench.labels.label_file import GivenLabels
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.run import run
+from noisybench.sweeps.run import RunData, run
 from noisybench.training.gpu_options import GpuOptions
 
 if TYPE_CHECKING:
@@ -55,9 +55,12 @@ def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to carry out: `again`, if the store has it completed already; `for_estimate`, if it has it
-    completed without an estimate of the transition matrix, as runs of noisybench 0.1 are.  inputs: the files
-    that the config names by hash.  gpu: how it uses a GPU."""
+    """A run to carry out.
+
+    again: although the store has the run completed.  for_estimate: for its estimate of the transition matrix,
+    which completed runs of noisybench 0.1 lack.  inputs: the files that the config names by hash.  gpu: how
+    the run uses a GPU.
+    """
 
     config: Config
     again: bool = False
@@ -91,44 +94,52 @@ def plan(
 def sweep(
     jobs: Iterable[Job], store: Store, device: "torch.device", observer: RunObserver
 ) -> tuple[list[Row], int]:
-    """Carry out the jobs here, one after the other; return the rows of the runs that failed, and how many
-    were left out.
+    """Carry out the jobs here, one after the other; return the rows of the failed runs and the number of
+    skipped ones.
 
-    A run that fails does not stop the others.  One that another process is training is left to it, with
-    those that it is the first stage of.
+    A run that fails does not stop the others.  A run that another process is training is skipped, and so are
+    the runs that it is the first stage of.
     """
     failed = []
-    left = 0
+    skipped = 0
     busy = set()
     for job in jobs:
         config = job.config
         stage = first_stage(config)
         if stage is not None and stage.identity in busy and store.estimate(stage.identity) is None:
-            left += 1
+            skipped += 1
             continue
         try:
-            run(
-                config,
-                store,
-                device,
-                observer,
-                job.inputs,
-                force=forced(job, store),
-                for_estimate=job.for_estimate,
-                gpu=job.gpu,
-            )
+            carry_out(job, store, device, observer)
         except RunFailed:
             failed.append(store.attempts(config.identity)[0])
         except RunBusy:
             busy.add(config.identity)
-            left += 1
+            skipped += 1
         except InputError as error:
             raise InvalidValue(f"{config.loss} on {config.dataset}, seed {config.seed}: {error}") from None
-    return failed, left
+    return failed, skipped
+
+
+def carry_out(
+    job: Job, store: Store, device: "torch.device", observer: RunObserver, data: RunData | None = None
+) -> Row:
+    """Carry out a job and return the row of its run.  data: see `run`.  Raises as `run` does."""
+    return run(
+        job.config,
+        store,
+        device,
+        observer,
+        job.inputs,
+        force=forced(job, store),
+        for_estimate=job.for_estimate,
+        gpu=job.gpu,
+        data=data,
+    )
 
 
 def forced(job: Job, store: Store) -> bool:
-    """Whether to train a job's run if it is there: another process may have made what was missing."""
+    """Whether to train a run that the store has: another process may have made what was missing."""
     identity = job.config.identity
     return job.again or (
         job.for_estimate and store.completed(identity) is not None and store.estimate(identity) is None

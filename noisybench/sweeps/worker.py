@@ -16,9 +16,8 @@ from noisybench.results import Epoch, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.queue import BUSY
-from noisybench.sweeps.run import run
 from noisybench.sweeps.signals import Stopped, stop_on_signals
-from noisybench.sweeps.sweep import Job, forced
+from noisybench.sweeps.sweep import Job, carry_out
 from noisybench.training.device import choose_device
 
 FAILED = 1  # exit code
@@ -64,17 +63,7 @@ def work(job: Job, store: Path, device: str, threads: int, output: Path, sender:
         for stream in (1, 2):
             os.dup2(file, stream)
         torch.set_num_threads(threads)
-        opened = Store.open(store)
-        run(
-            job.config,
-            opened,
-            choose_device(device),
-            PipeObserver(sender),
-            job.inputs,
-            force=forced(job, opened),
-            for_estimate=job.for_estimate,
-            gpu=job.gpu,
-        )
+        carry_out(job, Store.open(store), choose_device(device), PipeObserver(sender))
     except RunBusy:
         sys.exit(BUSY)
     except NoisybenchError as error:
