@@ -1,11 +1,16 @@
 """A user's own images: what is found, what is refused, and what a run sees of them."""
 
 import csv
+import io
+import os
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import noisybench
 from PIL import Image
 
 from noisybench import datasets
@@ -288,6 +293,74 @@ def test_an_unwritable_home_names_the_variable(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("NOISYBENCH_HOME", str(tmp_path / "file"))
     with pytest.raises(DataError, match="NOISYBENCH_HOME"):
         datasets.add_own("mine", source, OwnOptions())
+
+
+def plant_more(root: Path) -> dict[str, str]:
+    """Further problems in a folder of `write_folder`, by path, with a word of their cause."""
+    cat = root / "train" / "2"
+    jpeg, webp, bmp = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    for file, kind in ((jpeg, "JPEG"), (webp, "WEBP"), (bmp, "BMP")):
+        picture(110, (64, 64)).save(file, kind)
+    huge = bytearray((cat / "0.png").read_bytes())
+    huge[16:24] = struct.pack(">II", 50_000, 50_000)
+    huge[29:33] = struct.pack(">I", zlib.crc32(huge[12:29]))
+    files = {
+        "train/2/cut.jpg": (jpeg.getvalue()[:600], "damaged"),
+        "train/2/cut.webp": (webp.getvalue()[:300], "damaged"),
+        "train/2/cut.bmp": (bmp.getvalue()[:300], "damaged"),
+        "train/2/page.jpg": (b"<!DOCTYPE html><title>404</title>", "not an image"),
+        "train/2/bomb.png": (bytes(huge), "decompression bomb"),
+        "train/2/deeper/still/png.jpeg": ((root / "train/1/1.png").read_bytes()[:200], "damaged"),
+        "train/loose.png": (jpeg.getvalue(), "no class's folder"),
+        "train/2/more/desktop.ini": (b"x", "hidden"),
+    }
+    for name, (content, _) in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    planted = {str(root / name): word for name, (_, word) in files.items()}
+
+    def put(name: str, word: str, image: Image.Image, **options: object) -> None:
+        image.save(cat / name, **options)  # type: ignore[arg-type]
+        planted[str(cat / name)] = word
+
+    frames = [picture(number) for number in (120, 121, 122)]
+    put("film.webp", "several frames", frames[0], save_all=True, append_images=frames[1:])
+    put("really.bmp", "PNG file", picture(123), format="PNG")
+    put("float.tiff", "32-bit", Image.fromarray(np.random.default_rng(0).random((16, 16), np.float32)))
+    put("thin.png", "long and thin", picture(124).resize((1, 400_000)), compress_level=1)
+    put("twice.png", "same pixels", Image.open(cat / "1.png"))
+    os.mkfifo(cat / "pipe.png")
+    planted[str(cat / "pipe.png")] = "not a regular file"
+    (root / "backup").mkdir()
+    planted[str(root / "backup")] = "no part"
+    (root / "train" / "a\nb").mkdir()
+    planted[str(root / "train" / "a\nb")] = "cannot be printed"
+    return planted
+
+
+@pytest.mark.slow
+def test_thirty_kinds_of_problems_among_hundreds_of_mixed_files(tmp_path: Path, home: Path) -> None:
+    source = write_folder(tmp_path / "own")
+    kinds = ("JPEG", "PNG", "WEBP", "BMP")
+    for number in range(300):
+        kind = kinds[number % 4]
+        size = (12 + number % 9, 16 + number % 7)
+        folder = source / ("test" if number % 6 == 0 else "train") / ("1", "2", "10")[number % 3]
+        picture(1000 + number, size).save(folder / f"mixed{number}.{kind.lower()}", kind)
+    planted = plant(source) | plant_more(source)
+    assert len(planted) >= 30
+    listed = tmp_path / "problems.csv"
+    result = noisybench("data", "add", "mine", "--from", source, "--problems", listed)
+    assert result.exit_code == 2 and not (home / "datasets" / "mine").exists()
+    with listed.open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    for path, word in planted.items():
+        assert word in rows[path]["cause"], path
+    result = noisybench("data", "add", "mine", "--from", source, "--on-error", "skip", "--image-size", 16)
+    assert result.exit_code == 0
+    mine = datasets.load("mine")
+    taken = sum(rows[path]["left_out"] == "no" for path in planted)
+    assert len(mine.train_labels) + len(mine.test_labels) == 24 + 300 + taken
 
 
 @pytest.mark.slow
