@@ -285,3 +285,11 @@ def test_the_order_of_the_losses_is_counted() -> None:
     made = held(rows)
     assert "Pairs of losses, at one rate, in the published order: cifar10, uniform: 2 of 3." in made.notes
     assert not any("published order" in note for note in held(ours(50, loss="lq")).notes)
+
+
+def test_the_count_of_the_order_names_runs_that_ended_early() -> None:
+    rows = [*ours(80, loss="cce"), *ours(81, loss="lq"), *ours(90, loss="trunc-lq")]
+    early = [{**row, "reason": "pruning kept too little"} if "trunc" in row["loss"] else row for row in rows]
+    (note,) = [note for note in held(early).notes if "published order" in note]
+    assert "trunc-lq(q=0.7, k=0.5) in 2 pairs" in note
+    assert not any("ended before" in note for note in held(rows).notes)

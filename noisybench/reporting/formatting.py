@@ -161,7 +161,7 @@ def notes(runs: "DataFrame") -> list[str]:
     ]
     sentences = [f"Not in the averages: {', '.join(unfinished)}."] if unfinished else []
     completed = runs[runs["status"].eq("completed")]
-    early = completed[completed["reason"].notna() & completed["reason"].ne("")]
+    early = completed[completed["id"].isin(ended_early(completed))]
     for reason, group in early.groupby("reason"):
         sentences.append(f"Ended before the last epoch ({reason}): {join_limited(sorted(group['id']))}.")
     again = completed["id"][completed["attempt"] > 1]
@@ -192,6 +192,12 @@ def _revision(loss: str) -> int:
         return method_of(METHODS.bind(loss)).revision
     except InputError:
         return 0
+
+
+def ended_early(runs: "DataFrame") -> set[str]:
+    """The ids of the completed runs that ended before their last epoch."""
+    early = runs["status"].eq("completed") & runs["reason"].notna() & runs["reason"].ne("")
+    return set(runs["id"][early])
 
 
 def _precisions(completed: "DataFrame") -> list[str]:

@@ -4,7 +4,7 @@ A run whose settings are not those of the published ones is no reproduction, and
 what differs is named, the difference of the accuracies shown, and nothing tested.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import combinations, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,9 @@ def compare_with_published(table: Table, runs: "DataFrame", name: str, margin: f
     ]
     sections = [(_title(records), [_line(record, usual) for record in records]) for records in groups]
     # A method of Table 2 may have settings of its own.
-    order = _order(as_records(compared), DATA if table.name == "open-set" else SETTINGS)
+    order = _order(
+        as_records(compared), DATA if table.name == "open-set" else SETTINGS, formatting.ended_early(runs)
+    )
     notes = [*order, *_notes(compared, known, margin), *_left_out(cells, published), *_rounded(runs)]
     return list_table(
         name=f"{table.name}-against-{name}",
@@ -228,22 +230,31 @@ def _notes(compared: "DataFrame", known: Source, margin: float) -> list[str]:
     return [*notes, *known.notes]
 
 
-def _order(records: Sequence[Record], shared: Sequence[str]) -> list[str]:
+def _order(records: Sequence[Record], shared: Sequence[str], early: Set[str]) -> list[str]:
     """How many pairs of losses stand as they were published, by data set and noise: all that a run of other
-    settings can be held to.  shared: the settings that must be the same within a pair."""
+    settings can be held to.  shared: the settings that must be the same within a pair.  early: the runs that
+    ended before their last epoch."""
     counts: dict[tuple[str, str], list[bool]] = {}
+    with_early: dict[str, int] = {}
     for one, other in combinations(records, 2):
         same = all(one[name] == other[name] for name in ("dataset", *shared, "noise", "rate"))
         if same and one["loss"] != other["loss"] and one["n"] and other["n"]:
             ours = one["mean"] - other["mean"]
             theirs = one["published_mean"] - other["published_mean"]
             counts.setdefault((one["dataset"], one["noise"]), []).append(ours * theirs > 0)
+            for record in (one, other):
+                if early & set(record["runs"].split()):
+                    with_early[record["loss"]] = with_early.get(record["loss"], 0) + 1
     if not counts:
         return []
     found = [
         f"{dataset}, {noise}: {sum(pairs)} of {len(pairs)}" for (dataset, noise), pairs in counts.items()
     ]
-    return [f"Pairs of losses, at one rate, in the published order: {'; '.join(found)}."]
+    ended = ", ".join(f"{loss} in {count} pairs" for loss, count in with_early.items())
+    return [
+        f"Pairs of losses, at one rate, in the published order: {'; '.join(found)}."
+        + (f" With runs that ended before their last epoch: {ended}." if ended else "")
+    ]
 
 
 def _left_out(cells: "DataFrame", published: Sequence[PublishedValue | None]) -> list[str]:
