@@ -8,6 +8,8 @@ import pytest
 import torch
 from commands import noisybench
 
+from noisybench.store import Store
+
 HOSTILE: list[Any] = [
     None, -1, 2**70, float("nan"), "", "../..", [], [1, 2], {}, {"a": 1}, {1: torch.ones(2)},
     torch.zeros(0), torch.ones(3), torch.full((4,), -1), torch.full((4,), 10**12),
@@ -82,3 +84,14 @@ def test_code_and_damage_are_refused(network: Path, trained: dict[str, Any], tmp
     for damaged in (b"", whole[: len(whole) // 2], whole[100:], b"x" * 1000, whole[:-40]):
         network.write_bytes(damaged)
         refused(trained["run"])
+
+
+def test_the_network_of_another_revision_of_its_method_is_not_used(
+    database: Path, trained: dict[str, Any]
+) -> None:
+    store = Store.open(database)
+    with store.conn:
+        store.conn.execute("UPDATE runs SET revision = 7")
+    store.conn.close()
+    refused(trained["run"])
+    assert "revision 7 of lq" in noisybench("evaluate", trained["run"]).stderr

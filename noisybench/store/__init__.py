@@ -263,13 +263,13 @@ class Store(Tables):
         )
         if found["wrong"].any():
             self.check_epochs("run IN (SELECT key FROM json_each(?))", [own])
-        curves = found.iloc[:, :2]
+        curves = found.iloc[:, :2].copy()
         for at, measure in enumerate(measures):
             mean, squares, n = (found.iloc[:, 2 + 3 * at + i].astype(float) for i in range(3))
             variance = (squares - n * mean**2).clip(lower=0) / (n - 1).where(n > 1)
             # Below the rounding error of the sum of squares, values are equal.
             std = variance.where(variance > 1e-14 * mean**2, 0 * variance) ** 0.5
-            curves = curves.assign(**{measure: mean, f"{measure}_std": std, f"{measure}_n": n.astype(int)})
+            curves[measure], curves[f"{measure}_std"], curves[f"{measure}_n"] = mean, std, n.astype(int)
         return curves
 
     def runs(

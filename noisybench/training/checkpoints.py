@@ -93,8 +93,15 @@ class Checkpoint:
     def read(cls, folder: Path, row: Mapping[str, Any]) -> "Checkpoint":
         """Read FILE in `folder`, the network of the run that `row` of the store describes.
 
-        Raises DataError if it is missing or damaged, or the network of another run.
+        Raises DataError if it is missing or damaged, the network of another run, or one of another revision
+        of its method.
         """
+        config = Config.from_row(row)
+        if config.revision != config.method.revision:
+            raise DataError(
+                f"Run {row['id']} was trained by revision {config.revision} of {config.loss}, whose networks"
+                f" revision {config.method.revision} cannot use. Train the run again."
+            )
         path = folder / FILE
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -114,12 +121,6 @@ class Checkpoint:
             raise DataError(f"{path} is the network of another run than {row['id']}.")
         if row["labels_sha256"] and checkpoint._labels_sha256() != row["labels_sha256"]:
             raise DataError(f"{path} has other noisy labels than run {row['id']} was trained on.")
-        config = Config.from_row(row)
-        if config.revision != config.method.revision:
-            raise DataError(
-                f"Run {row['id']} was trained by revision {config.revision} of {config.loss}, whose networks"
-                f" revision {config.method.revision} cannot use. Train the run again."
-            )
         return replace(checkpoint, config=config.row())
 
     def _labels_sha256(self) -> str:
