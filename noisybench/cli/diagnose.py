@@ -78,12 +78,13 @@ def diagnose(
     as_json: AsJson = False,
     **values: Any,
 ) -> None:
-    """Find wrong labels, estimate how many there are, and suggest what to train.
+    """Find wrong labels and estimate how many there are.
 
-    No true labels are needed. A few small networks are trained on the labels as they are and watched: a label
-    that they resist is suspicious. Writes suspects.csv, page.html (to look at), mask.npz (for `train --keep`)
-    and summary.json into the folder of --out. A diagnosis that was stopped goes on when the same command is
-    given again. With --noise and --rate, or where true labels are known, it says how right it was.
+    Suggests what to train. No true labels are needed. A few small networks are trained on the labels as they
+    are and watched: a label that they resist is suspicious. Writes suspects.csv, page.html (to look at),
+    mask.npz (for `train --keep`) and summary.json into the folder of --out. A diagnosis that was stopped goes
+    on when the same command is given again. With --noise and --rate, or where true labels are known, it says
+    how right it was.
     """
     if as_json and then:
         raise InvalidValue("--json and --then train both print a result: omit one of them.")
