@@ -250,6 +250,16 @@ def food(root: Path) -> None:
     (root / "meta" / "verified_train.tsv").write_text("class_name/key\tverification_label\n" + verified)
 
 
+def webvision_with_flickr(root: Path) -> None:
+    webvision(root)
+    for number in (7, 8):
+        place = root / "flickr" / "q0002"
+        place.mkdir(parents=True, exist_ok=True)
+        picture(number).save(place / f"{number}.jpg")
+    lines = "".join(f"flickr/q0002/{number}.jpg 60\n" for number in (7, 8))
+    (root / "info" / "train_filelist_flickr.txt").write_text(lines)
+
+
 def webvision(root: Path) -> None:
     (root / "info").mkdir(parents=True)
     for number in range(6):
@@ -268,6 +278,7 @@ def webvision(root: Path) -> None:
         ("clothing1m", clothing, (6, 2), [-2, -2, 0, 0, 0, 0]),
         ("food-101n", food, None, None),
         ("webvision-mini", webvision, (3, 2), None),
+        ("webvision", webvision_with_flickr, (6, 2), None),
     ],
 )
 def test_the_layouts_of_published_sets_are_read(

@@ -1,6 +1,7 @@
 """Sweeps on a Ray cluster: real ones of two nodes, of which one dies, and drivers that are killed."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,16 +19,19 @@ from commands import noisybench
 from test_resume import result
 
 import noisybench as package
+from noisybench import datasets
 from noisybench.config import Config
 from noisybench.errors import InvalidValue
+from noisybench.inputs import Inputs, with_inputs
+from noisybench.labels.label_file import LabelFile
 from noisybench.results import Epoch, Provenance, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.ray.cluster import Cluster
 from noisybench.sweeps.ray.connection import connected
 from noisybench.sweeps.ray.datasets import DatasetBundle
-from noisybench.sweeps.ray.requests import Resources
-from noisybench.sweeps.sweep import plan, sweep
+from noisybench.sweeps.ray.requests import Resources, RunRequest
+from noisybench.sweeps.sweep import Job, plan, sweep
 
 SHORT = {"train_size": 300, "epochs": 4, "lr": 0.1}
 LONGER = {"train_size": 300, "epochs": 60, "lr": 0.1}
@@ -131,6 +135,30 @@ def test_the_loss_of_a_node_changes_no_bit(nodes: Nodes, store: Store, tmp_path:
     assert len(alone.runs()) == 8, "first stages are made, and once"
     assert_same(store, alone)
     assert not list(nodes.scratch("head").glob("runs/*")), "what is brought back is removed"
+
+
+def test_a_run_on_labels_of_a_file_brings_them_to_its_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a node does, in this process."""
+    from noisybench.sweeps.ray.node import work
+
+    monkeypatch.setenv("NOISYBENCH_SCRATCH", str(tmp_path / "scratch"))
+    digits = datasets.load("digits")
+    given = LabelFile("human", np.roll(digits.train_labels, 1), index=digits.train_index).fit(digits)
+    config, inputs = with_inputs({"train_size": 300, "epochs": 1}, Inputs(labels=given))
+    request = RunRequest(
+        job=Job(config, inputs=inputs),
+        sweep="sweep",
+        stage=None,
+        data=(DatasetBundle.of("digits"),),
+        device="cpu",
+        threads=1,
+    )
+    response = work(pickle.dumps(request), lambda n: {}, lambda message, wait: None)
+    assert response.failure == "" and response.bundle is not None
+    row = response.bundle.rows["runs"][0]
+    assert (row["noise"], row["status"]) == ("file(key=human)", "completed")
 
 
 @pytest.mark.slow
