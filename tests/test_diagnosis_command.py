@@ -5,6 +5,8 @@ import io
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,6 +82,32 @@ def test_the_mask_leaves_out_what_is_distrusted_and_trains(
     assert dropped == summary["n_flagged"]
     run = as_json("train", "--keep", folder / "mask.npz", "--train-size", 600, "--epochs", 2, "--quiet")
     assert run["n_train"] < 540
+
+
+def test_marks_of_the_page_correct_the_labels(
+    summary: dict[str, Any], folder: Path, tmp_path: Path, database: Path
+) -> None:
+    folder = shutil.copytree(folder, tmp_path / "again")
+    worst = summary["suspects"][:3]
+    lines = ["row,source_index,path,given,mark,label"]
+    for row, (mark, label) in zip(
+        worst, [("wrong", worst[0]["suggested"]), ("right", ""), ("none", "")], strict=True
+    ):
+        lines.append(f"{row['row']},,,{row['given']},{mark},{label}")
+    (tmp_path / "marks.csv").write_text("\n".join(lines))
+    arguments = ("diagnose", "digits", *NOISY, *QUICK, "--out", folder, "--marks", tmp_path / "marks.csv")
+    found = as_json(*arguments)
+    run = as_json(*shlex.split(found["suggestion"]["command"])[1:], "--epochs", 1, "--quiet")
+    assert run["status"] == "completed"
+    with (folder / "labels.csv").open(newline="") as file:
+        given = dict(csv.reader(file))
+    assert [given[str(row["source_index"])] for row in worst] == [
+        *(worst[0]["suggested"], worst[1]["given"], worst[2]["given"])
+    ]
+    kept = np.load(folder / "mask.npz")["keep"]
+    assert [bool(kept[row["row"]]) for row in worst] == [True, True, False]
+    (tmp_path / "marks.csv").write_text("row,given,mark,label\n3,9,wrong,77\n")
+    assert noisybench(*arguments).exit_code == 2
 
 
 def test_labels_as_they_are_have_no_known_truth(tmp_path: Path) -> None:

@@ -68,6 +68,13 @@ def diagnose(
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where results and the state of trainings go.")
     ] = Path("diagnosis"),
+    marks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Marks exported from page.html: write labels.csv, corrected by them, for `train --labels`.",
+        ),
+    ] = None,
     then: Annotated[
         Literal["train"] | None,
         typer.Option(metavar="train", help="Train with the suggested loss on the labels that are kept."),
@@ -94,6 +101,8 @@ def diagnose(
     from noisybench.diagnosis import findings, outputs, page, plan
     from noisybench.diagnosis.diagnose import check_method, diagnosed_rows, n_networks
     from noisybench.diagnosis.diagnose import diagnose as carried_out
+    from noisybench.diagnosis.marks import as_csv as marks_as_csv
+    from noisybench.diagnosis.marks import read as read_marks
     from noisybench.inputs import Inputs, corrupt, labels_of, with_inputs
     from noisybench.sweeps.estimate import in_words
     from noisybench.training.device import choose_device, choose_precision, device_label, set_up
@@ -155,6 +164,10 @@ def diagnose(
     true = outputs.truth(prepared, config, corruption)
     correct = None if true is None else findings.correctness(diagnosis, true[diagnosis.rows])
     written = {name: out / file for name, file in outputs.FILES.items()}
+    marked = None if marks is None else read_marks(marks, prepared, corruption.given)
+    if marked is not None:
+        written["labels"] = out / outputs.LABELS
+        labels = str(written["labels"])
     told = [] if labels is None else ["--dataset", name, "--labels", labels]
     told += ["--keep", str(written["mask"]), "--loss", suggestion.loss]
     told += [] if config.train_size is None else ["--train-size", str(config.train_size)]
@@ -162,7 +175,11 @@ def diagnose(
     summary = outputs.summary(
         diagnosis, prepared, config, score, suggestion, command, correct, conflicting, rows[:SHOWN]
     )
-    mask = outputs.mask(diagnosis, prepared, config, corruption)
+    mask = outputs.mask(diagnosis, prepared, config, corruption, marked)
+    if marked is not None:
+        corrected = marked.corrected(corruption.given)
+        write(written["labels"], marks_as_csv(corrected, prepared), quiet=True)
+        tell(f"{len(marked.rows):,} labels are marked, {marked.n_wrong:,} of them wrong.")
     write(written["suspects"], outputs.as_csv(rows), quiet=True)
     write(written["page"], page.render(diagnosis, prepared, summary, rows), quiet=True)
     write(written["mask"], mask.encode(), quiet=True)

@@ -12,11 +12,14 @@ from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.diagnosis.diagnose import Diagnosis
 from noisybench.diagnosis.findings import Correctness, Suggestion, confused_pairs, notes
+from noisybench.diagnosis.marks import Marks
 from noisybench.diagnosis.observing import Labels
-from noisybench.labels.drawing import Corruption
+from noisybench.labels.drawing import Corruption, labels_sha256
 from noisybench.labels.masks import Mask
 
 FILES = {"page": "page.html", "suspects": "suspects.csv", "mask": "mask.npz", "summary": "summary.json"}
+# Where there are marks.
+LABELS = "labels.csv"
 COLUMNS = (
     "rank",
     "row",
@@ -71,10 +74,18 @@ def as_csv(rows: list[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def mask(diagnosis: Diagnosis, dataset: Dataset, config: Config, corruption: Corruption) -> Mask:
-    """The mask that leaves out the labels to distrust, for `train --keep`; images not diagnosed are kept."""
+def mask(
+    diagnosis: Diagnosis, dataset: Dataset, config: Config, corruption: Corruption, marks: Marks | None
+) -> Mask:
+    """The mask that leaves out the labels to distrust, for `train --keep`; images not diagnosed are kept.
+
+    With marks it is for the labels corrected by them.
+    """
     keep = np.ones(len(dataset.train_labels), np.bool_)
     keep[diagnosis.rows[diagnosis.flagged]] = False
+    sha256 = corruption.sha256
+    if marks is not None:
+        keep, sha256 = marks.kept(keep), labels_sha256(marks.corrected(corruption.given))
     cut = diagnosis.scores[diagnosis.order[min(diagnosis.n_flagged, len(diagnosis.rows) - 1)]]
     return Mask(
         keep=keep,
@@ -85,7 +96,7 @@ def mask(diagnosis: Diagnosis, dataset: Dataset, config: Config, corruption: Cor
         rate=config.rate,
         draws=config.draws,
         seed=config.seed,
-        labels_sha256=corruption.sha256,
+        labels_sha256=sha256,
         run="diagnose",
         threshold=float(cut),
     )
