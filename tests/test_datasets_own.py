@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import noisybench
+from commands import as_json, noisybench
 from PIL import Image
 
 from noisybench import datasets
@@ -208,6 +208,28 @@ def test_a_table_gives_the_labels_and_the_truth_where_it_knows(tmp_path: Path, k
     assert mine.test_labels.tolist() == [1, 1, 1, 1]
     parts = split(Config.create(dataset="mine", validation=0.25), mine, mine.train_labels)
     assert (parts.given != parts.true).sum() == 1
+
+
+def test_training_images_are_measured_against_their_true_labels_where_these_are_known(
+    tmp_path: Path, database: Path
+) -> None:
+    write_folder(tmp_path / "own", ("train", "test"), ("1", "2"))
+    files = sorted((tmp_path / "own").rglob("*.png"))
+    lines = [
+        f"{file},{'1' if n % 2 else '2'},{file.parts[-2]},{file.parts[-3]}" for n, file in enumerate(files)
+    ]
+    table = tmp_path / "own.csv"
+    table.write_text("\n".join(["path,label,clean_label,split", *lines]))
+    mine = add(table)
+    assert mine.train_truth is not None
+    run = as_json(
+        "train", "--dataset", "mine", "--epochs", 1, "--model", "mlp", "--validation", 0.3, "--quiet"
+    )
+    found = as_json("evaluate", run["run"], "--split", "train")
+    rows = split(Config.create(dataset="mine", validation=0.3), mine, mine.train_labels).train
+    assert [sum(row) for row in found["confusion"]] == np.bincount(
+        mine.train_truth[rows], minlength=2
+    ).tolist()
 
 
 def test_a_table_without_the_column_says_which_it_has(tmp_path: Path) -> None:
