@@ -79,7 +79,7 @@ def test_against_published_numbers(store: Store) -> None:
         (["--where", "los=cce"], "Did you mean 'loss'?"),
         (["--against", "papre"], "Did you mean 'paper'?"),
         (["--against", "paper", "--margin", "0"], "margin is 0, but must be above 0"),
-        (["--margin", "2"], "give --against paper too"),
+        (["--margin", "2"], "requires --against paper"),
         (["--out", "no/such/folder/table.txt"], "cannot be written"),
     ],
 )

@@ -70,7 +70,7 @@ def test_where_chooses_the_runs_of_a_figure(store: Store, tmp_path: Path) -> Non
             "it needs completed runs of cce and mae at noise rate 0, or of cce and lq(q=0.7) at a higher one."
             " `noisybench sweep fig1` makes them",
         ),
-        (["--figure", "fig1", "--out", "f.pdf", "--format", "table"], "--format is that of tables"),
+        (["--figure", "fig1", "--out", "f.pdf", "--format", "table"], "--format is for tables"),
         (["--figure", "fig1", "--out", "f.pdf", "--table", "closed-set"], "does not go with --figure"),
         (["--audit", "selection", "--table", "closed-set"], "does not go with --audit"),
         (["--format", "html", "--out", "no/such/folder/r.html"], "cannot be written: there is no folder"),

@@ -134,21 +134,22 @@ def report(
     if comparing and not losses:
         raise InvalidValue("--compare needs at least two losses: write `report --compare lq cce`.")
     if margin is not None and published is None:
-        raise InvalidValue("--margin is that of --against: give --against paper too.")
+        raise InvalidValue("--margin requires --against paper.")
     has_layout = "--audit" if audit else f"--figure {figure}" if figure else ""
     if table is not None and (audit or (figure and "table" not in FIGURES.bind(figure).entry.context)):
         raise InvalidValue(
-            f"--table does not go with {has_layout}, which has a layout of its own: leave one of the two"
-            " away."
+            f"--table does not go with {has_layout}, which has its own layout: omit one of them."
         )
     if by is not None and figure is None:
-        raise InvalidValue("--by is that of --figure curves: give --figure curves too.")
+        raise InvalidValue("--by requires --figure curves.")
     if form is not None and figure:
         raise InvalidValue(
-            f"--format is that of tables: of a figure, the suffix of --out decides ({', '.join(FILE_TYPES)})."
+            f"--format is for tables; for a figure, the suffix of --out decides ({', '.join(FILE_TYPES)})."
         )
     laid_out = TABLES.bind(table or TABLE)
     audited = None if audit is None else AUDITS.bind(audit)
+    by_suffix = SUFFIXES.get(out.suffix.lower(), FORM) if out else FORM
+    form = str(FORMATS.bind(form or by_suffix))
     store = Store.read(db)
     runs, unmatched = select(store.results(), where or [])
     for sentence in unmatched:
@@ -170,10 +171,7 @@ def report(
         )
     else:
         document = laid_out(runs)
-    by_suffix = SUFFIXES.get(out.suffix.lower(), FORM) if out else FORM
-    print_document(
-        document, form or by_suffix, out, overwrite, runs=runs, curves=store.mean_curves, command=_command()
-    )
+    print_document(document, form, out, overwrite, runs=runs, curves=store.mean_curves, command=_command())
 
 
 def _command() -> str:
