@@ -81,9 +81,9 @@ class Store(Tables):
     def begin(self, config: Config, provenance: Provenance, again: bool = True) -> str:
         """Record a run as running and return its id.
 
-        An attempt at the same config that did not complete goes on under its id, with the epochs that it
-        has (see `rewind`); beside a completed one, a new attempt begins.  Raises RunBusy if one is running
-        now on this machine; without `again`, RunCompleted if one has completed.
+        An unfinished attempt at the same config continues under its id, with the epochs that it has (see
+        `rewind`); beside completed ones, a new attempt begins.  Raises RunBusy if a process of this machine
+        trains one now; without `again`, RunCompleted if one has completed.
         """
         with self.transaction():
             earlier = self.query(
@@ -99,7 +99,7 @@ class Store(Tables):
                 raise _busy(unfinished)
             last = earlier[-1]["attempt"] if earlier else 0
             attempt = unfinished["attempt"] if unfinished else last + 1
-            # Of a run from an older store, the id may be that of another identity.
+            # A run of an older store keeps the id that it had before its identity changed.
             run = unfinished["id"] if unfinished else run_id(config.identity, attempt)
             row = {
                 "id": run,
@@ -136,10 +136,9 @@ class Store(Tables):
             self.insert(table, {"run": run, **asdict(event)})
 
     def sync(self) -> None:
-        """Have what was added to runs on the disk, for a state of theirs to count on."""
+        """Put on the disk what was added to runs: a saved state of a run relies on its rows."""
         with self.transaction():
-            # Something must be written, or nothing goes to the disk; of a row that stays what it is, SQLite
-            # would see that.
+            # An empty transaction, or one that leaves a row as it is, would write nothing to the disk.
             self.conn.execute(f"PRAGMA application_id = {APPLICATION}")
 
     def add_evaluation(self, run: str, split: str, measures: Mapping[str, Any]) -> None:
@@ -166,7 +165,7 @@ class Store(Tables):
     def delete(self, runs: Iterable[str]) -> None:
         """Delete runs, all that belongs to them, and their networks.
 
-        Raises RunBusy for one that a process on this machine is training now.
+        Raises RunBusy for a run that a process of this machine is training now.
         """
         for run in runs:
             with self.transaction():
@@ -188,7 +187,7 @@ class Store(Tables):
 
         if dead():
             with self.transaction():
-                # Again, as another process may have taken one over meanwhile.
+                # Asked again: another process may have taken a run over meanwhile.
                 for row in dead():
                     self._set(row["id"], "interrupted", {"reason": f"process {row['pid']} was killed"})
 

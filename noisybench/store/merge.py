@@ -157,13 +157,13 @@ def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Pl
             raise StoreError(f"{path} is the store to merge into: name only the others.")
     sources = [snapshot(path) for path in paths]
     offered = [attempt for source in sources for attempt in attempts(source)]
-    # What looks as if it were being trained is a copy, which nobody trains.
+    # No process trains the copy of a run, also where the source says that it is running.
     offered = [attempt.at_rest() for attempt in offered]
     target = Store.open(into)
     plan = make_plan(target, offered, claims)
     stage = None
     try:
-        # Networks may be large, and nobody else can write during a transaction: they are copied before.
+        # Networks may be large, and a transaction keeps all others from writing: they are copied before it.
         stage = _make_stage(target)
         staged = _stage(plan, target, stage)
         with target.transaction():
@@ -179,14 +179,14 @@ def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Pl
     finally:
         if stage is not None:
             shutil.rmtree(stage, ignore_errors=True)
-            # It was made for this merge, which had no networks.
+            # Remove the folder of networks if it is empty: this merge made it.
             with suppress(OSError):
                 target.networks.rmdir()
     return plan
 
 
 def make_plan(target: Store, offered: Iterable[Attempt], claims: Collection[str] = ()) -> Plan:
-    """What is to be done for the target to have what is offered, and nothing twice."""
+    """Plan how the target gets all that is offered, each run once."""
     by_identity: defaultdict[str, list[Attempt]] = defaultdict(list)
     for attempt in offered:
         by_identity[attempt.identity].append(attempt)
@@ -199,7 +199,7 @@ def make_plan(target: Store, offered: Iterable[Attempt], claims: Collection[str]
     found: list[Contradiction] = []
     for identity in sorted(by_identity):
         own = [attempt for attempt in present[identity] if attempt.id not in claims]
-        # Of two copies of one run, as merged stores have them, the one with the lower number comes last.
+        # Merged stores may have two copies of one run: the one with the lower number sorts last.
         others = sorted(by_identity[identity], key=lambda attempt: (attempt.age, -attempt.number))
         kept, gone = _kept(own, others)
         if any(attempt.content in {one.content for one in kept} for attempt in others):
@@ -222,12 +222,12 @@ def make_plan(target: Store, offered: Iterable[Attempt], claims: Collection[str]
 
 
 def _kept(own: Sequence[Attempt], others: Sequence[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
-    """Of the attempts at one config, by age: those that the target shall have, its own first, and those
-    of its own that it shall have no more."""
-    had = {attempt.content for attempt in own if attempt.completed}
+    """The attempts at one config that the target will have, its own first, and those of its own that it
+    will lose.  own: the attempts of the target; others: the offered ones, by age."""
+    completed = {attempt.content for attempt in own if attempt.completed}
     last = {attempt.content: attempt for attempt in others if attempt.completed}
-    new = [one for one in others if last.get(one.content) is one and one.content not in had]
-    if had:
+    new = [a for a in others if last.get(a.content) is a and a.content not in completed]
+    if completed:
         return [*own, *new], []
     running = [attempt for attempt in own if attempt.running]
     if new:
@@ -237,7 +237,8 @@ def _kept(own: Sequence[Attempt], others: Sequence[Attempt]) -> tuple[list[Attem
 
 
 def _named(kept: Sequence[Attempt]) -> dict[Attempt, tuple[str, int]]:
-    """The id and the number of each attempt in the target: its own, if it is the first of that number."""
+    """The id and the number that each attempt gets in the target: it keeps its own, unless an earlier one in
+    the list has the same number."""
     number: dict[int, Attempt] = {}
     for attempt in kept:
         number.setdefault(attempt.number, attempt)
@@ -251,7 +252,7 @@ def _named(kept: Sequence[Attempt]) -> dict[Attempt, tuple[str, int]]:
 
 
 def _make_stage(target: Store) -> Path:
-    """A new folder in which networks wait for their rows; those that killed merges left are removed."""
+    """Make a temporary folder for the networks of this merge, and remove those that killed merges left."""
     target.networks.mkdir(exist_ok=True)
     for left in target.networks.glob(".merge-*"):
         process = STAGE.fullmatch(left.name)
@@ -275,7 +276,8 @@ def _stage(plan: Plan, target: Store, stage: Path) -> set[str]:
 
 
 def _link(file: str, to: str) -> None:
-    """Networks are never changed but replaced, so that two stores on one file system can share them."""
+    """Link a file, or copy it to another file system.  Stores can share a network: it is replaced as a whole
+    and never changed."""
     try:
         os.link(file, to)
     except OSError:
@@ -298,10 +300,10 @@ def _write(plan: Plan, target: Store) -> None:
                 by = row["estimated_by"]
                 estimated_by = renamed.get((source.path, by), by)
                 target.insert("transitions", {**row, "run": copy.run, "estimated_by": estimated_by})
-        # A network may have been evaluated on one machine only.
-        there = {row["split"] for row in target.details("evaluations", copy.run)}
+        # Of two copies of a run, one may have evaluations that the other lacks.
+        present = {row["split"] for row in target.details("evaluations", copy.run)}
         for row in source.details("evaluations", attempt.id):
-            if row["split"] not in there:
+            if row["split"] not in present:
                 target.insert("evaluations", {**row, "run": copy.run})
 
 

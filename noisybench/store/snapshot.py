@@ -1,4 +1,4 @@
-"""A store as it is at one moment, read without a trace in its file."""
+"""A copy of a store at one moment: reading it leaves no trace in the file or beside it."""
 
 import sqlite3
 from pathlib import Path
@@ -11,10 +11,9 @@ from noisybench.store.sqlite_errors import APPLICATION, ERRORS
 
 
 def snapshot(path: Path) -> Store:
-    """A private copy of the store, with the tables of today, also where its file has older ones.
+    """A private copy of the store, migrated to the tables of today; its networks are those beside the file.
 
-    Its folders of networks are those of the file.  Raises StoreError for a file that is missing,
-    damaged, no store, or of a newer noisybench.
+    Raises StoreError for a file that is missing, damaged, no store, or of a newer noisybench.
     """
     if not path.is_file():
         raise StoreError(f"There is no store {path}.")
