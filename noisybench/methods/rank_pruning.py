@@ -3,7 +3,7 @@
 Northcutt, Wu & Chuang 2017, *Learning with confident examples: rank pruning for robust classification with
 noisy labels* (UAI).
 
-The paper is about two classes; each class here against the others, as the paper proposes for more. With g
+The paper is about two classes; here each class is taken against all others. With g
 the prediction for the class, samples of the class with g at or above its mean over them, and others with g
 at or above that mean, tell which part ρ₁ of the true members has another label; samples with g at or below
 its mean over the others tell which part ρ₀ of the others has the label. From these follows the part π₁ of
@@ -13,8 +13,10 @@ the label's samples that are not members: so many of lowest g are pruned, and th
 As in the author's code (cgnorthcutt/rankpruning, 40ae17c): the counts and the formulas of ρ and π, ten
 samples of a class at least stay.
 
-What is decided here: g is the softmax of the network in training for its own, unaugmented training images,
-at each pruning of the run's schedule (the paper predicts by cross-validation, and then trains anew).
+What is decided here: weights are divided by their mean over the samples that stay, as rates near 1 would
+make the loss too large for the learning rate; g is the softmax of the network in training for its own,
+unaugmented training images, at each pruning of the run's schedule (the paper predicts by cross-validation,
+and then trains anew).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -66,6 +68,8 @@ class RankPruning(Method):
             rows = own.nonzero().squeeze(1)
             trusted[rows[g[rows].argsort(stable=True)[:n_pruned]]] = False
             state["weights"][label] = 1 / (1 - min(missed, 0.9999))
+        counts = torch.bincount(run.given[trusted], minlength=softmax.shape[1])
+        state["weights"].mul_(counts.sum() / (counts * state["weights"]).sum())
         return Selection(trusted, epoch)
 
 
