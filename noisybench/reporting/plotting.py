@@ -196,7 +196,7 @@ def _draw_heat_map(axes: "Axes", panel: HeatMap, shades: list[float]) -> None:
 
     values = np.array([[np.nan if value is None else value for value in row] for row in panel.values])
     # Not an image: a page holds it as text.
-    axes.pcolormesh(np.ma.masked_invalid(values), cmap=HEAT_COLOURS, vmin=0, vmax=100)
+    axes.pcolormesh(np.ma.masked_invalid(values), cmap=HEAT_COLOURS, vmin=0, vmax=100, clip_on=False)
     axes.invert_yaxis()
     for (row, column), value in np.ndenumerate(values):
         colour = "w" if value < HEAT_DARK else "k"
