@@ -206,6 +206,7 @@ def test_label_files_are_an_axis_of_an_experiment(tmp_path: Path) -> None:
     assert set(experiment.labels) == {c.labels for c in experiment.configs}
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_on_label_files_as_train_does(tmp_path: Path, database: Path) -> None:
     write_human_labels(tmp_path)
     path = tmp_path / "human.yaml"
