@@ -6,7 +6,8 @@ The cleaning network has the given label and the features of an image, each by a
 hidden layer and a linear one make what is added to the label, and the sum is cut off to [0, 1]. For trusted
 samples it learns to give the true label, by the sum of absolute differences. The classifier, on the same
 features, learns from the cleaned labels, or the true ones of trusted samples; no gradient goes from it into
-the cleaning network. The weights of the two losses, 0.1 and 1, are the paper's.
+the cleaning network. The weights of the two losses, 0.1 and 1, are the paper's; no code was found to
+compare with.
 
 What is decided here: the paper has many labels for an image; here is one, so that cleaned labels are
 divided by their sum, and the classifier has softmax and cross entropy. The layers have 64 units, and the
