@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from noisybench.diagnosis.diagnose import n_networks
+from noisybench import datasets
+from noisybench.diagnosis.diagnose import Diagnosis, n_networks
 from noisybench.diagnosis.estimate import estimate
+from noisybench.diagnosis.findings import conflicts, confused_pairs, correctness, suggestion
 from noisybench.diagnosis.injection import Calibration, calibrate, calibrated, inject
 from noisybench.diagnosis.observing import parts
 from noisybench.diagnosis.scores import SCORES, Evidence, score_called
@@ -162,3 +164,42 @@ def test_a_ranking_that_finds_nothing_changes_nothing() -> None:
     anchors = estimate(held_out, given)
     nothing = Calibration(100, (0.0,) * 100 + (1.0,))
     assert calibrated(anchors, nothing, 2000).rate == pytest.approx(anchors.rate)
+
+
+def diagnosed(transition: NDArray[np.float64], n: int = 2000) -> tuple[Diagnosis, NDArray[np.int64]]:
+    """A diagnosis whose scores are the held-out margins of a simulated network, and the true labels."""
+    held_out, given, true = simulated(transition, n, 1.0, 0)
+    scores = held_out[np.arange(n), given] - held_out.max(axis=1)
+    nothing = Calibration(0, (0.0,) * 101)
+    found = Diagnosis(
+        np.arange(n), given, scores, held_out.argmax(axis=1), held_out, estimate(held_out, given), nothing, ()
+    )
+    return found, true
+
+
+def test_the_suggestion_follows_the_kind_of_noise() -> None:
+    losses = [suggestion(diagnosed(matrix)[0]).loss for matrix in (uniform(0), uniform(0.3), paired(0.3))]
+    assert losses == ["cce", "lq(q=0.7)", "cce"]
+
+
+def test_the_pairs_confused_most_are_those_of_the_matrix() -> None:
+    pairs = confused_pairs(diagnosed(paired(0.3))[0], most=5)
+    assert {(pair.true, pair.given) for pair in pairs} == {(c, (c + 1) % 5) for c in range(5)}
+    assert sum(pair.count for pair in pairs) == pytest.approx(0.3 * 2000, rel=0.2)
+
+
+def test_correctness_counts_only_labels_whose_truth_is_known() -> None:
+    found, true = diagnosed(uniform(0.3))
+    wrong = int((true != found.given).sum())
+    known = correctness(found, np.where(np.arange(2000) < 1000, true, -2))
+    everything = correctness(found, true)
+    assert everything is not None and (everything.n, everything.n_wrong) == (2000, wrong)
+    assert everything.precision > 0.9 and everything.average_precision > 0.9
+    assert known is not None and known.n == 1000 and known.n_wrong < wrong
+    assert correctness(found, found.given) is None
+
+
+def test_an_image_with_two_labels_is_a_conflict() -> None:
+    dataset = datasets.load("digits")
+    rows, given = np.array([0, 1, 0, 2, 2]), np.array([3, 4, 5, 6, 6])
+    assert conflicts(dataset, rows, given).tolist() == [True, False, True, False, False]

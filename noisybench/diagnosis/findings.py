@@ -125,8 +125,8 @@ def suggestion(diagnosis: Diagnosis) -> Suggestion:
     if concentrated:
         return Suggestion(
             "cce",
-            "most wrong labels of a class are of one other class: robust losses gain little against that,"
-            " leaving out suspects does",
+            "most wrong labels of a class are of one other class: in our small runs robust losses gained"
+            " little or lost against that",
         )
     return Suggestion(
         "lq(q=0.7)",
@@ -180,8 +180,8 @@ def notes(diagnosis: Diagnosis, dataset: Dataset, n_conflicting: int) -> list[st
         )
     if n_conflicting:
         found.append(
-            f"{n_conflicting:,} images occur more than once with different labels: at least one of them is"
-            " wrong, whatever the score (column conflict)."
+            f"{n_conflicting:,} images occur more than once with different labels: at least one label"
+            " of each is wrong, whatever the score (column conflict)."
         )
     if diagnosis.estimate.error > WEAK:
         found.append(
