@@ -120,7 +120,7 @@ def test_wrong_comparisons(store: Store, arguments: list[str], message: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--audit", "selektion"], "Did you mean 'selection'? Known: selection."),
+        (["--audit", "selektion"], "Did you mean 'selection'? Known: selection,"),
         (["--audit", ""], "write it as name"),
         (["--audit", "selection", "--compare", "lq", "cce"], "ask for one at a time"),
         (["--audit", "selection", "--against", "paper"], "--audit and --against are reports of their own"),
