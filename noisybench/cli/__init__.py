@@ -30,6 +30,12 @@ from noisybench.sweeps import signals
 class Commands(TyperGroup):
     """Turns our exceptions into one message on stderr and an exit code, at the one edge there is."""
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().make_context(*args, **extra)
+        except KeyboardInterrupt as error:
+            raise _stopped(error) from None
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         remember_arguments(args)
         return super().parse_args(ctx, args)
@@ -41,8 +47,7 @@ class Commands(TyperGroup):
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt as error:
-            # Ray raises its own KeyboardInterrupt in place of ours, which knows the signal.
-            raise _stopped(signals.received[0] if signals.received else error) from None
+            raise _stopped(error) from None
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -57,6 +62,8 @@ class Commands(TyperGroup):
 
 def _stopped(error: KeyboardInterrupt) -> typer.Exit:
     """Say that a signal stopped the command, and how to go on."""
+    # Ray raises its own KeyboardInterrupt in place of ours, which knows the signal.
+    error = signals.received[0] if signals.received else error
     how = f": {error}" if str(error) else ""
     again = way_to_go_on()
     complain(f"Interrupted{how}.{f' To go on, give the same command again: {again}' if again else ''}")
@@ -109,4 +116,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that knows no "±" shows "?" and goes on.
             stream.reconfigure(errors="replace")
-    app()
+    remember_arguments(sys.argv[1:])
+    try:
+        app()
+    except KeyboardInterrupt as error:  # before typer has begun
+        sys.exit(_stopped(error).exit_code)
