@@ -1,7 +1,6 @@
-"""The losses, forward and backward of their mean, as multiples of torch's own cross entropy."""
+"""The losses, forward and backward of their mean, as multiples of the mean of torch's own cross entropies."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -40,18 +39,13 @@ def at(n: int, classes: int, calls: int, repeats: int) -> list[Row]:
 
     size = f"{n:,} × {classes:,}"
     names = ("cce", "mae", "unhinged", "lq", "trunc-lq", "forward-t")
-    actions = {f"{name}, {size}": step(mean_of(name)) for name in names}
-    # What the mean of any losses of single samples costs at least.
-    floor = f"F.cross_entropy(…, reduction='none').mean(), {size}"
-    actions[floor] = step(lambda: cross_entropy(logits, target, reduction="none").mean())
-    rows = against(
-        "F.cross_entropy(…)",
-        step(lambda: cross_entropy(logits, target)),
-        actions,
+    return against(
+        "F.cross_entropy(…, reduction='none').mean()",
+        step(lambda: cross_entropy(logits, target, reduction="none").mean()),
+        {f"{name}, {size}": step(mean_of(name)) for name in names},
         repeats,
         kind="cost",
         goal=GOAL,
         count=n * calls,
         unit="samples",
     )
-    return [replace(row, goal=None) if row.what == floor else row for row in rows]

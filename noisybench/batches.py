@@ -87,7 +87,7 @@ class Images:
     def augmented(self, step: "Step") -> Tensor:
         """The images of a training step, shifted and flipped as it says; without padding, as they are."""
         if not self.padding:
-            return self._scaled(self.images[step.rows], self.mean)
+            return self._scaled(self.images.index_select(0, step.rows), self.mean)
         down, right = step.shift.unbind(1)
         pixels = self._on_cpu(step) if self.device.type == "cpu" else self._on_accelerator(step)
         shifts = 2 * self.padding + 1

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from commands import noisybench
 
 from noisybench.store import Store
@@ -49,6 +50,17 @@ def test_two_a_gpu_as_far_as_its_memory_goes(monkeypatch: pytest.MonkeyPatch) ->
     # A core for each run, but no GPU without one.
     monkeypatch.setattr(resources, "cores", lambda: 1)
     assert [default_jobs(1000, devices) for devices in (["cuda:0"], ["cuda:0"] * 4)] == [1, 4]
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(64, 16), (2, 2)])
+def test_train_takes_no_more_threads_than_its_quota(
+    monkeypatch: pytest.MonkeyPatch, threads: int, expected: int
+) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    assert noisybench("train", "--epochs", 1, "--quiet").exit_code == 0
+    assert chosen == [expected]
 
 
 def test_as_far_as_the_memory_of_a_container_goes(machine: Path) -> None:

@@ -90,6 +90,7 @@ def train(
     from noisybench.labels.drawing import intolerable
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
+    from noisybench.sweeps.resources import follow_quota
     from noisybench.sweeps.run import run_data
     from noisybench.sweeps.sweep import carry_out, plan, planned
     from noisybench.training.device import check_device, choose_device
@@ -130,6 +131,7 @@ def train(
         data = run_data(config, inputs)
         chosen = choose_device(device)
         gpu.check(chosen.type)
+        follow_quota()
         store = Store.open(db)
     for job in jobs:
         try:

@@ -43,6 +43,13 @@ def threads_per_job(jobs: int) -> int:
     return max(1, cores() // jobs)
 
 
+def follow_quota() -> None:
+    """Have torch compute in no more threads than this process may use cores: by itself it knows no quota."""
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), cores()))
+
+
 def cores() -> int:
     """How many cores this process may use, by its affinity and the quota of its container."""
     from joblib import cpu_count

@@ -36,22 +36,25 @@ TOO_FEW = 2
 class Sums:
     """Sums over an epoch's training samples, kept on the device so that no step waits for the host.
 
+    wrong: (n,) bool, the samples whose given label is wrong.
     sums: (2, 3), for the correctly and the wrongly labelled samples: the sum of the loss, the sum of
     the softmax of the given label, and their number.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, wrong: Tensor) -> None:
         # MPS has no float64.
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.sums = torch.zeros(2, 3, dtype=dtype, device=device)
+        dtype = torch.float32 if wrong.device.type == "mps" else torch.float64
+        self.sums = torch.zeros(2, 3, dtype=dtype, device=wrong.device)
+        # In which row each sample counts: looked up in each step, not computed.
+        self.counts_in = torch.stack([~wrong, wrong]).to(dtype)
 
     def zero(self) -> None:
         self.sums.zero_()
 
-    def add(self, losses: Tensor, logits: Tensor, given: Tensor, wrong: Tensor) -> None:
+    def add(self, losses: Tensor, logits: Tensor, given: Tensor, rows: Tensor) -> None:
         softmax = log_likelihood(logits, given).exp()
         values = torch.stack([losses, softmax, torch.ones_like(losses)], dim=1)
-        self.sums += torch.stack([~wrong, wrong]).to(self.sums) @ values.to(self.sums)
+        self.sums += self.counts_in.index_select(1, rows) @ values.to(self.sums.dtype)
 
     def means(self) -> tuple[float, float | None, float | None]:
         """The mean loss, and the mean softmax over correct and over wrong labels, None without any."""
@@ -146,7 +149,7 @@ class Training:
             self.given, trusted, noisy, dataset.n_classes, matrix, config.rate, config.epochs
         )
         self.state = self.method.start(self.data)
-        self.sums = Sums(device)
+        self.sums = Sums(self.wrong)
         # A recorded step would keep a number for ever, so that on a GPU the rate is read from the device.
         self.rate = torch.zeros((), device=device) if device.type == "cuda" else None
         self.captured: Captured | None = None
@@ -319,7 +322,7 @@ class Training:
         images, *views = (self.train_images.augmented(view) for view in (step, *step.views))
         random = images.new_empty(len(images), 0) if step.random is None else step.random
         trusted = None if step.trusted is None else self.batch(step.trusted)
-        given, noisy = self.given[step.rows], self.data.noisy[step.rows]
+        given, noisy = (labels.index_select(0, step.rows) for labels in (self.given, self.data.noisy))
         return Batch(step.rows, given, noisy, images, tuple(views), random, trusted)
 
     def _step(self, step: Step) -> None:
@@ -332,7 +335,8 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         logits = self.method.logits(output).detach()
-        self.sums.add(losses.detach().expand(len(logits)), logits, batch.given, self.wrong[step.rows])
+        losses = losses.detach() if losses.ndim else losses.detach().expand(len(logits))
+        self.sums.add(losses, logits, batch.given, step.rows)
 
     def estimated_transition(self) -> NDArray[np.float64] | None:
         """T̂ (classes, classes) by the network of the lowest validation loss, from all training images, those
