@@ -59,7 +59,7 @@ def test_train_takes_no_more_threads_than_its_quota(
     chosen: list[int] = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
-    assert noisybench("train", "--epochs", 1, "--quiet").exit_code == 0
+    assert noisybench("train", "--epochs", 1, "--quiet", "--force").exit_code == 0
     assert chosen == [expected]
 
 
