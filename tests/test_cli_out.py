@@ -115,8 +115,9 @@ def test_no_command_writes_files_that_are_not_tried_here() -> None:
         for sub, child in getattr(command, "commands", {}).items():
             yield from options(child, f"{name} {sub}".strip())
 
+    # diagnose writes into a folder: see test_diagnosis_command.py.
     found = sorted(options(get_command(app), ""))
-    assert found == ["corrupt", "data add", "prune", "report", "runs export"]
+    assert found == ["corrupt", "data add", "diagnose", "prune", "report", "runs export"]
     users = [
         path.name
         for path in (Path(sys.modules["noisybench.cli"].__file__ or "").parent).glob("*.py")

@@ -24,6 +24,7 @@ from noisybench import datasets
 from noisybench.config import Config
 from noisybench.diagnosis.diagnose import Diagnosis, diagnose
 from noisybench.inputs import corrupt
+from noisybench.store import Store
 
 QUICK = ("--train-size", 600, "--epochs", 8, "--networks", 2, "--quiet")
 NOISY = ("--noise", "uniform", "--rate", 0.3)
@@ -130,6 +131,21 @@ def test_labels_as_they_are_have_no_known_truth(tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_answered(arguments: tuple[object, ...], words: str, tmp_path: Path) -> None:
     result = noisybench("diagnose", "digits", "--out", tmp_path, "--quiet", *arguments)
     assert result.exit_code == 2 and words in result.output
+
+
+@pytest.mark.parametrize("name", ["runs.db", "runs.db-runs", "home"])
+def test_no_result_goes_into_a_store_or_prepared_data(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store.open(tmp_path / "runs.db")
+    for folder in ("runs.db-runs", "home"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    monkeypatch.setenv("NOISYBENCH_HOME", str(tmp_path / "home"))
+    before = (tmp_path / "runs.db").read_bytes()
+    result = noisybench("diagnose", "digits", *QUICK, "--out", tmp_path / name)
+    assert result.exit_code == 2 and "another" in result.output
+    assert (tmp_path / "runs.db").read_bytes() == before
+    assert not any((tmp_path / "runs.db-runs").iterdir()) and not any((tmp_path / "home").iterdir())
 
 
 def settings() -> tuple[Config, datasets.Dataset, np.ndarray[Any, np.dtype[np.int64]]]:

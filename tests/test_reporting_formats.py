@@ -16,6 +16,7 @@ from test_reporting import run, runs, table
 
 from noisybench.errors import UnknownName
 from noisybench.reporting.formats import FORMATS
+from noisybench.reporting.html import TOLD
 from noisybench.reporting.latex import escape
 from noisybench.reporting.tables import NO_RUNS, TABLES, Table
 
@@ -24,7 +25,10 @@ AWKWARD = r"a_b&50%#$1{x}~^\<y>|*[z]"
 
 def written(form: str, *rows: dict[str, Any], width: int | None = None) -> str:
     none = pd.DataFrame(columns=["group", "epoch"])
-    context = {"width": width, "runs": runs(*rows), "curves": lambda groups, measures: none, "command": ""}
+    results = runs(*rows)
+    more = {name for names in TOLD.values() for name in names} - set(results)
+    results = results.reindex(columns=[*results, *sorted(more)])
+    context = {"width": width, "runs": results, "curves": lambda groups, measures: none, "command": ""}
     return str(FORMATS.bind(form)(table(*rows), **context))
 
 

@@ -33,7 +33,8 @@ def test_the_numbers_of_the_streams_stay() -> None:
     # A changed number would silently change every stored run's labels, split and weights.
     first = {"noise": 0, "subset": 1, "split": 2, "initialisation": 3, "order": 4, "open_set": 5}
     later = {"second network": 6, "flip rates": 7, "instance weights": 8, "views": 9, "method": 10}
-    assert STREAMS == {**first, **later, "search": 20}
+    trusted = {"trusted": 11, "trusted batches": 12}
+    assert STREAMS == {**first, **later, **trusted, "search": 20}
 
 
 def test_the_stream_is_pcg64_seeded_by_seed_stream_and_epoch() -> None:

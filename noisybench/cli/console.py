@@ -197,6 +197,13 @@ def _check_out(path: Path, content: bytes, overwrite: bool) -> bool:
     return in_place
 
 
+def check_folder(path: Path) -> None:
+    """Raise InvalidValue if a command may not write results into this folder."""
+    _refuse_protected(path)
+    if path.exists() and not path.is_dir():
+        raise InvalidValue(f"{path} is no folder, and results go into one. Name another.")
+
+
 def _refuse_protected(path: Path) -> None:
     """Raise InvalidValue for a store and what lies beside it, prepared data, and inputs of this command."""
     from noisybench.datasets.home import data_home

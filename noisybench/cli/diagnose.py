@@ -14,7 +14,7 @@ import typer
 
 from noisybench import datasets
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Quiet
-from noisybench.cli.console import cell, console, is_terminal, print_json, say, tell, write
+from noisybench.cli.console import cell, check_folder, console, is_terminal, print_json, say, tell, write
 from noisybench.cli.options import config_options
 from noisybench.diagnosis.scores import DEFAULT, SCORES, score_called
 from noisybench.errors import InvalidValue
@@ -95,6 +95,7 @@ def diagnose(
     """
     if as_json and then:
         raise InvalidValue("--json and --then train both print a result: omit one of them.")
+    check_folder(out)
     chosen = score_called(score)
     name = _prepared(dataset)
 

@@ -232,9 +232,9 @@ def _draw_ranks(axes: "Axes", panel: RankAxis, shades: list[float]) -> None:
     left = -(-count // 2)
     first_name = 0.6 + 0.5 * len(panel.groups)
     axes.plot([1, count], [0, 0], color="k", linewidth=1)
-    for rank in range(1, count + 1):
-        axes.plot([rank, rank], [0, -0.25], color="k", linewidth=1)
-        axes.text(rank, -0.35, str(rank), ha="center", va="bottom")
+    for tick in range(1, count + 1):
+        axes.plot([tick, tick], [0, -0.25], color="k", linewidth=1)
+        axes.text(tick, -0.35, str(tick), ha="center", va="bottom")
     margin = 0.04 * (count - 1)
     for place, (method, rank) in enumerate(panel.ranks.items()):
         is_left = place < left
@@ -242,8 +242,8 @@ def _draw_ranks(axes: "Axes", panel: RankAxis, shades: list[float]) -> None:
         end = 1 - margin if is_left else count + margin
         axes.plot([rank, rank, end], [0, depth, depth], color="0.35", linewidth=0.9)
         text = f"{method} {rank:.2f}" if is_left else f"{rank:.2f} {method}"
-        aside = {"x": end - margin / 3, "ha": "right"} if is_left else {"x": end + margin / 3, "ha": "left"}
-        axes.text(y=depth, s=text, va="center", **aside)
+        x = end - margin / 3 if is_left else end + margin / 3
+        axes.text(x, depth, text, va="center", ha="right" if is_left else "left")
     for level, group in enumerate(panel.groups):
         places = [panel.ranks[method] for method in group]
         height = 0.45 + 0.5 * level
