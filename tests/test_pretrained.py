@@ -129,7 +129,7 @@ def test_a_run_starts_from_the_file(tmp_path: Path, database: Path) -> None:
     path = weights(tmp_path / "w.pth")
     short = ("--epochs", 1, "--train-size", 60, "--model", "torchvision-resnet18", "--lr", 0, "--quiet")
     result = noisybench("train", *short, "--pretrained", path, "--json")
-    assert result.exit_code == 0 and "conv1.weight" in result.stderr
+    assert result.exit_code == 0 and "conv1.weight" in result.stderr, result.output
     assert noisybench("evaluate", json.loads(result.stdout)["run"]).exit_code == 0
     refused = noisybench("train", "--epochs", 1, "--pretrained", path)
     assert refused.exit_code == 2 and "torchvision-resnet18" in refused.stderr

@@ -34,11 +34,9 @@ def test_table_1_is_720_runs_at_the_protocol() -> None:
 
 def test_the_small_grids_are_those_of_the_tables() -> None:
     for name in ("table1", "table2"):
-        large, small = (
-            {(c.dataset, c.loss, c.noise, c.rate, c.draws) for c in load(e).configs}
-            for e in (name, f"{name}-small")
-        )
-        assert large == small
+        large, small = load(name).configs, load(f"{name}-small").configs
+        assert {(c.loss, c.noise, c.rate) for c in large} == {(c.loss, c.noise, c.rate) for c in small}
+        assert {c.dataset for c in small} <= {c.dataset for c in large}
 
 
 def test_table_2_is_the_six_conv_cnn_without_augmentation() -> None:
