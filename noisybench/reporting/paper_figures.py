@@ -100,11 +100,13 @@ def fig1(runs: "DataFrame", curves: Curves) -> Figure:
         accuracy.append(Panel(str(of.place), ACCURACY, of.title, drawn["test_accuracy"]))
     for of in settings(runs[noisy & runs["loss"].isin(["cce", "lq(q=0.7)"])], "fig1"):
         drawn = lines(curves, of.by_loss, ["softmax_correct", "softmax_wrong"], shades)
+        # A loss may lack one of both: a store can hold epochs without it.
         both = [
             replace(line, label=f"{line.label}, {which}", dashed=which == "wrong")
-            for pair in zip(drawn["softmax_correct"], drawn["softmax_wrong"], strict=True)
-            for which, line in zip(("correct", "wrong"), pair, strict=True)
+            for which in ("correct", "wrong")
+            for line in drawn[f"softmax_{which}"]
         ]
+        both.sort(key=lambda line: line.label)
         softmax.append(Panel(str(of.place), SOFTMAX, of.title, both))
     panels = [panel for panel in (*accuracy, *softmax) if panel.lines]
     rows = [panels[start : start + ABREAST] for start in range(0, len(panels), ABREAST)]
