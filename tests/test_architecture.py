@@ -20,6 +20,7 @@ ORDER = [
     "seeding",
     "files",
     "yaml_files",
+    "pages",
     "datasets",
     "losses",
     "models",

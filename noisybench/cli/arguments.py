@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from noisybench.training.gpu_options import Switch
+
 DATABASE = Path("noisybench.db")
 
 Database = Annotated[
@@ -16,15 +18,13 @@ RunName = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Capture = Annotated[
-    str,
+    Switch,
     typer.Option(
-        "--capture",
-        help="Record a training step once, as a CUDA graph, and replay it: on, off, or auto (on CUDA).",
+        "--capture", help="Record a training step once, as a CUDA graph, and replay it. auto: on CUDA."
     ),
 ]
 Compile = Annotated[
-    str,
-    typer.Option("--compile", help="Compile the networks: on, off, or auto (on CUDA, in long runs)."),
+    Switch, typer.Option("--compile", help="Compile the networks. auto: on CUDA, in long runs.")
 ]
 Deterministic = Annotated[
     bool,

@@ -1,5 +1,6 @@
 """A network trained to be watched: what it made of each label, epoch by epoch, kept across a kill."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -221,8 +222,6 @@ def parts(n: int, folds: int, networks: int, given: Labels, seed: int) -> list[P
 
 def digest_of(config: Config, labels: str, part: Part) -> str:
     """A name for the training of a part, which no other training has."""
-    import hashlib
-
     content = b"".join(array.astype("<i8").tobytes() for array in vars(part).values())
     described = json.dumps([config.identity, labels]).encode()
     return hashlib.sha256(described + content).hexdigest()[:16]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noisybench import pages
 from noisybench.datasets import Dataset
 from noisybench.diagnosis.diagnose import Diagnosis
 from noisybench.diagnosis.findings import CANNOT_SEE, confused_pairs
@@ -26,15 +27,6 @@ def render(
 
     summary: as of `outputs.summary`; suspects: as of `outputs.suspects`, all of them.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("noisybench", "diagnosis"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     numbers = {name: number for number, name in enumerate(dataset.classes)}
     shown = suspects[: min(MOST, max(FEWEST, diagnosis.n_flagged * 3 // 2))]
     data = {
@@ -60,10 +52,8 @@ def render(
             for suspect in shown
         ],
     }
-    text = environment.get_template("page.html").render(
-        summary=summary, data=data, cannot_see=CANNOT_SEE, percent=lambda value: f"{value:.1%}"
-    )
-    return text.encode()
+    values = {"summary": summary, "data": data, "cannot_see": CANNOT_SEE}
+    return pages.render("diagnosis", **values, percent=lambda value: f"{value:.1%}").encode()
 
 
 def _as_address(image: NDArray[np.uint8]) -> str:

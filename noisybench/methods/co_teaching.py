@@ -18,7 +18,7 @@ predicts. The paper's own protocol (Adam, 200 epochs) is not used: the run's is.
 from typing import TYPE_CHECKING, Annotated, Any
 
 from noisybench.losses.per_sample import cce
-from noisybench.methods.method import Batch, Method, State, TrainingData
+from noisybench.methods.method import Batch, Method, State, TrainingData, mean_of
 from noisybench.options import Option
 from noisybench.registry import METHODS
 
@@ -65,13 +65,6 @@ class CoTeaching(Method):
         first, second = model.children()
         return first(batch.images), second(batch.images)
 
-    def logits(self, output: Any) -> "Tensor":
-        return output[0]  # type: ignore[no-any-return]
-
-    def predict(self, model: "nn.Module", images: "Tensor") -> "Tensor":
-        first, _ = model.children()
-        return first(images)  # type: ignore[no-any-return]
-
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         first, second = (cce(logits, batch.given) for logits in output)
         return mean_of(first, small_losses(second, state["keep"])) + mean_of(
@@ -83,8 +76,3 @@ def small_losses(losses: "Tensor", part: "Tensor", n: "Tensor | None" = None) ->
     """Which losses (b,) are among the smallest `part` of `n`, by default of all: at least one."""
     rank = losses.detach().argsort(stable=True).argsort(stable=True)
     return rank < (part * (len(losses) if n is None else n)).floor().clamp(min=1)
-
-
-def mean_of(losses: "Tensor", chosen: "Tensor") -> "Tensor":
-    """The mean of the chosen losses, 0 of none."""
-    return losses.where(chosen, 0).sum() / chosen.sum().clamp(min=1)

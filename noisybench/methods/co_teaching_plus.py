@@ -15,8 +15,8 @@ What is decided here: a batch without disagreement changes nothing but by weight
 from typing import TYPE_CHECKING, Annotated, Any
 
 from noisybench.losses.per_sample import cce
-from noisybench.methods.co_teaching import CoTeaching, mean_of, small_losses
-from noisybench.methods.method import Batch, State, TrainingData
+from noisybench.methods.co_teaching import CoTeaching, small_losses
+from noisybench.methods.method import Batch, State, TrainingData, mean_of
 from noisybench.options import Option
 from noisybench.registry import METHODS
 

@@ -67,13 +67,6 @@ class ConfusionLayer(Method):
             matrix.copy_(nearest_stochastic(matrix).where(state["learns"], identity))
         return network(batch.images), matrix.where(state["learns"], identity)
 
-    def logits(self, output: Any) -> "Tensor":
-        return output[0]  # type: ignore[no-any-return]
-
-    def predict(self, model: "nn.Module", images: "Tensor") -> "Tensor":
-        network, _ = model.children()
-        return network(images)  # type: ignore[no-any-return]
-
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         logits, matrix = output
         losses: Tensor = forward_t(logits, batch.given, transition=matrix + LEAST)

@@ -14,8 +14,7 @@ are left; here neither. The second phase, consistency training on what is left o
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from noisybench.methods.co_teaching import mean_of
-from noisybench.methods.method import Batch, Method, State, TrainingData
+from noisybench.methods.method import Batch, Method, State, TrainingData, mean_of
 from noisybench.options import Option
 from noisybench.registry import METHODS
 

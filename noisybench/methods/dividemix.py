@@ -27,7 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from noisybench.losses.per_sample import cce
-from noisybench.methods.method import Batch, Method, Run, Selection, State, TrainingData
+from noisybench.methods.method import Batch, Method, Run, Selection, State, TrainingData, mean_of
 from noisybench.options import Option
 from noisybench.registry import METHODS
 
@@ -117,9 +117,6 @@ class DivideMix(Method):
         powers = p ** (1 / self.temperature)
         return powers / powers.sum(dim=1, keepdim=True)
 
-    def logits(self, output: Any) -> "Tensor":
-        return output[0]  # type: ignore[no-any-return]
-
     def predict(self, model: "nn.Module", images: "Tensor") -> "Tensor":
         first, second = model.children()
         return first(images) + second(images)  # type: ignore[no-any-return]
@@ -151,8 +148,6 @@ def logits_of(k: int, model: "nn.Module", images: "Tensor") -> "Tensor":
 
 def semi_supervised(logits: "Tensor", targets: "Tensor", clean: "Tensor", factor: "Tensor") -> "Tensor":
     """The loss of mixed samples: logits and targets (b, classes), clean (b,), λ_u; a scalar."""
-    from noisybench.methods.co_teaching import mean_of
-
     log_f = logits.float().log_softmax(dim=1)
     supervised = mean_of(-(targets * log_f).sum(dim=1), clean)
     square = mean_of((log_f.exp() - targets).square().mean(dim=1), ~clean)

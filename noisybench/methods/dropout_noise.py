@@ -51,13 +51,6 @@ class DropoutNoise(Method):
         network, layer = model.children()
         return network(batch.images), next(layer.parameters())
 
-    def logits(self, output: Any) -> "Tensor":
-        return output[0]  # type: ignore[no-any-return]
-
-    def predict(self, model: "nn.Module", images: "Tensor") -> "Tensor":
-        network, _ = model.children()
-        return network(images)  # type: ignore[no-any-return]
-
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         logits, weights = output
         kept = (batch.random >= self.dropout) / (1 - self.dropout)

@@ -39,9 +39,6 @@ class GeneralisedJensenShannon(Method):
 
         return model(torch.cat([batch.images, *batch.views])).chunk(2)
 
-    def logits(self, output: Any) -> "Tensor":
-        return output[0]  # type: ignore[no-any-return]
-
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         import torch
         from torch.nn.functional import one_hot

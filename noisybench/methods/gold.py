@@ -14,9 +14,8 @@ class without a trusted sample keeps its own label.
 from typing import TYPE_CHECKING, Any
 
 from noisybench.losses.per_sample import cce, forward_t
-from noisybench.methods.co_teaching import mean_of
 from noisybench.methods.forward import ForwardEstimated
-from noisybench.methods.method import Batch, Method, Run, State, TrainingData
+from noisybench.methods.method import Batch, Method, Run, State, TrainingData, mean_of
 from noisybench.registry import METHODS
 
 if TYPE_CHECKING:

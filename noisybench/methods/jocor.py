@@ -13,8 +13,8 @@ at 20 and 50 % (0.65 at 80 %); for class-dependent noise it leaves out half of t
 from typing import TYPE_CHECKING, Annotated, Any
 
 from noisybench.losses.per_sample import cce
-from noisybench.methods.co_teaching import CoTeaching, mean_of, small_losses
-from noisybench.methods.method import Batch, State
+from noisybench.methods.co_teaching import CoTeaching, small_losses
+from noisybench.methods.method import Batch, State, mean_of
 from noisybench.options import Option
 from noisybench.registry import METHODS
 

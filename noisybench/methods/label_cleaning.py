@@ -74,13 +74,6 @@ class LabelCleaning(Method):
             cleaned(cleaner, batch.trusted.noisy, of_trusted, n_classes),
         )
 
-    def logits(self, output: Any) -> "Tensor":
-        return output[0]  # type: ignore[no-any-return]
-
-    def predict(self, model: "nn.Module", images: "Tensor") -> "Tensor":
-        network, *_ = model.children()
-        return network(images)  # type: ignore[no-any-return]
-
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         from torch.nn.functional import one_hot
 

@@ -179,8 +179,9 @@ class Method:
         raise NotImplementedError
 
     def logits(self, output: Any) -> "Tensor":
-        """The logits (b, classes) in `forward`'s output, for measurement."""
-        return output  # type: ignore[no-any-return]
+        """The logits (b, classes) in `forward`'s output, for measurement: by default all of it, or
+        the first of a tuple."""
+        return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 
     def validation_loss(self, logits: "Tensor", given: "Tensor", state: State) -> "Tensor":
         """The losses (n,) of validation images with logits (n, classes): by default cross entropy."""
@@ -189,8 +190,12 @@ class Method:
         return cce(logits, given)
 
     def predict(self, model: "nn.Module", images: "Tensor") -> "Tensor":
-        """The logits (b, classes) by which the run is validated and tested."""
-        return model(images)  # type: ignore[no-any-return]
+        """The logits (b, classes) by which the run is validated and tested: by default of the network, or of
+        the first of a list."""
+        from torch import nn
+
+        network = model[0] if isinstance(model, nn.ModuleList) else model
+        return network(images)  # type: ignore[no-any-return]
 
     def after_epoch(self, epoch: int, run: Run, state: State) -> Selection | None:
         """What happens once `epoch` epochs are done: a choice of the samples, or None for no new one."""
@@ -218,6 +223,11 @@ def n_features(network: "nn.Module") -> int:
             " embed(images) and a linear layer `output`. Choose another --model, as resnet18 or cnn6."
         )
     return int(output.in_features)  # type: ignore[union-attr]
+
+
+def mean_of(losses: "Tensor", chosen: "Tensor") -> "Tensor":
+    """The mean of the chosen losses, 0 of none."""
+    return losses.where(chosen, 0).sum() / chosen.sum().clamp(min=1)
 
 
 def condition(matrix: "Tensor") -> float:

@@ -59,13 +59,6 @@ class NoiseAdaptation(Method):
         network, layer = model.children()
         return network(batch.images), cast("Tensor", layer.bias)[None]
 
-    def logits(self, output: Any) -> "Tensor":
-        return output[0]  # type: ignore[no-any-return]
-
-    def predict(self, model: "nn.Module", images: "Tensor") -> "Tensor":
-        network, _ = model.children()
-        return network(images)  # type: ignore[no-any-return]
-
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         logits, of_matrix = output
         n_classes = logits.shape[1]

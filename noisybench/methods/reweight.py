@@ -36,9 +36,6 @@ class LearningToReweight(Method):
         weights = trusted_weights(model, batch)
         return model(batch.images), weights
 
-    def logits(self, output: Any) -> "Tensor":
-        return output[0]  # type: ignore[no-any-return]
-
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
         logits, weights = output
         return (weights * cce(logits, batch.given)).sum()  # type: ignore[no-any-return]

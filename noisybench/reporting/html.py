@@ -16,6 +16,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from noisybench import pages
 from noisybench.config import declared_fields
 from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue, NoisybenchError
@@ -78,21 +79,14 @@ def render(table: Table, runs: "DataFrame", curves: Curves, csv: str, command: s
     runs: rows of `Store.results` that the table was made of; curves: `Store.mean_curves`; csv: the table as
     CSV, for download; command: what made the page, if that is known.
     """
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("noisybench", "reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     figures, undrawn = _figures(table, runs, curves)
     grids = list(_grids(table))
     # Only this script is allowed to run, whatever a store may contain.
     script = (files("noisybench.reporting") / "page.js").read_text(encoding="utf-8")
-    return environment.get_template("page.html").render(
+    return pages.render(
+        "reporting",
         table=table,
         grids=grids,
         figures=[(figure, _inline(figure)) for figure in figures],

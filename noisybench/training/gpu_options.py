@@ -1,12 +1,11 @@
 """How a run uses a GPU: no part of its identity, and without effect on the numbers but for rounding."""
 
-from dataclasses import dataclass, fields
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Literal
 
 from noisybench.errors import InvalidValue
-from noisybench.options import Option, OptionSpec
 
-SWITCH = ("auto", "on", "off")
+Switch = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -14,17 +13,11 @@ class GpuOptions:
     """capture: whether steps are recorded once and replayed as CUDA graphs (auto: on CUDA).  compile: whether
     networks are compiled (auto: on CUDA, in long runs).  deterministic: whether cuDNN must give the same bits
     each time, where it would take what is fastest.
-
-    Raises InvalidValue for a value that there is not.
     """
 
-    capture: Annotated[str, Option("", choices=SWITCH)] = "auto"
-    compile: Annotated[str, Option("", choices=SWITCH)] = "auto"
+    capture: Switch = "auto"
+    compile: Switch = "auto"
     deterministic: bool = False
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            OptionSpec.of(field.type).read(field.name, getattr(self, field.name))
 
     def check(self, kind: str) -> None:
         """Raise InvalidValue for what a kind of device ("cpu", "cuda" or "mps") cannot do."""

@@ -279,17 +279,14 @@ class Training:
         val_losses = self.method.validation_loss(val_logits, self.val_given, self.state)
         val_loss = val_losses.mean().item()
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-            raise RunFailed(
-                " ".join(
-                    [
-                        f"The loss is no longer a finite number in epoch {number} (training {train_loss},"
-                        f" validation {val_loss}).",
-                        self.method.advice(self.state),
-                        f"Try a lower learning rate (it was {self.lr(number):g}) or weight decay (it was"
-                        f" {self.config.weight_decay:g}).",
-                    ]
-                ).replace("  ", " ")
+            sentences = (
+                f"The loss is no longer a finite number in epoch {number} (training {train_loss}, validation"
+                f" {val_loss}).",
+                self.method.advice(self.state),
+                f"Try a lower learning rate (it was {self.lr(number):g}) or weight decay (it was"
+                f" {self.config.weight_decay:g}).",
             )
+            raise RunFailed(" ".join(filter(None, sentences)))
         return Epoch(
             epoch=number,
             train_loss=train_loss,
