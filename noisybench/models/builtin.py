@@ -59,11 +59,11 @@ def _from_torchvision(name: str, shape: "Shape", classes: int) -> "nn.Module":
 
     from noisybench.models.networks import Output
 
-    network: nn.Module = getattr(torchvision.models, name)(weights=None, num_classes=classes)
-    network.fc = Output(2048 if name == "resnet50" else 512, classes)
+    network: torchvision.models.ResNet = getattr(torchvision.models, name)(weights=None, num_classes=classes)
+    network.fc = Output(network.fc.in_features, classes)
     if shape[2] != 3:
         network.conv1 = nn.Conv2d(shape[2], 64, 7, stride=2, padding=3, bias=False)
-    return network
+    return network  # type: ignore[no-any-return]
 
 
 @MODELS.register("resnet8")
