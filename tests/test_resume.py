@@ -191,6 +191,27 @@ def test_writing_takes_a_bounded_share_of_the_time(tmp_path: Path, monkeypatch: 
     assert set(gaps) <= {round(0.3 / COST), round(0.3 / COST) + 1}
 
 
+@pytest.mark.parametrize("stop", [Killed, KeyboardInterrupt])
+def test_a_run_stopped_just_after_it_completed_has_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    store = Store.open(tmp_path / "runs.db")
+    complete = store.complete
+
+    def stopped(*arguments: Any) -> None:
+        complete(*arguments)
+        raise stop
+
+    monkeypatch.setattr(store, "complete", stopped)
+    with pytest.raises(stop):
+        running.run(CONFIG, store, CPU, RunObserver())
+    assert resume_file(store, CONFIG).exists()
+    running.run(CONFIG, store, CPU, RunObserver())
+    clean = Store.open(tmp_path / "clean.db")
+    running.run(CONFIG, clean, CPU, RunObserver())
+    assert result(store, CONFIG.identity) == result(clean, CONFIG.identity)
+
+
 @pytest.mark.slow
 def test_runs_killed_at_random_moments_end_as_undisturbed_ones(tmp_path: Path) -> None:
     """SIGKILL, a hundred times, over losses, prunings and chains of resumed runs."""

@@ -159,8 +159,9 @@ class Store(Tables):
         self._end(run, "completed", {**asdict(result), "reason": reason or None})
 
     def end(self, run: str, status: str, reason: str) -> None:
-        """Record that a run failed or was interrupted, and why."""
-        self._end(run, status, {"reason": reason})
+        """Record that a run failed or was interrupted, and why; a run that has completed stays completed."""
+        if self.find(run)["status"] != "completed":
+            self._end(run, status, {"reason": reason})
 
     def delete(self, runs: Iterable[str]) -> None:
         """Delete runs, all that belongs to them, and their networks.

@@ -109,15 +109,18 @@ def run(
     for_estimate: whether the run estimates the transition matrix, for another run.  data: of `run_data`,
     where the caller has loaded it already.  Raises InputError, RunBusy, and RunFailed.
     """
+    from noisybench.training.resume import Resume
+
     done = store.completed(config.identity)
     if done is not None and not force:
+        # A process that was killed just after its run had completed leaves the state of the run.
+        Resume.remove(store.folder(done["id"]))
         return done
     data = data or run_data(config, inputs)
 
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_precision, set_up
     from noisybench.training.loop import Training
-    from noisybench.training.resume import Resume
 
     check_memory(config, data, device)
     precision = choose_precision(config.precision, device)
@@ -163,7 +166,7 @@ def run(
         if estimate is not None:
             store.add_transition(name, estimate, None if actual is None else actual.tolist())
         store.complete(name, training.result(), training.ended_early)
-        resume.remove()
+        Resume.remove(store.folder(name))
     except (RuntimeError, ValueError) as error:
         # What torch raises where a network, a batch and a device do not go together.
         reason = in_words(error)

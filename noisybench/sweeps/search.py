@@ -258,11 +258,12 @@ class Search(Parallel):
         if epoch is None or worker.process.exitcode == 0:
             super()._ended(worker)
         else:
-            run = self.store.attempts(config.identity)[0]["id"]
-            self.store.rewind(run, epoch)
-            self.store.end(
-                run, "interrupted", f"{STOPPED} after epoch {epoch} of {config.epochs}: others were better"
-            )
+            run = self.store.attempts(config.identity)[0]
+            # It may have completed just before it was stopped.
+            if run["status"] != "completed":
+                self.store.rewind(run["id"], epoch)
+                reason = f"{STOPPED} after epoch {epoch} of {config.epochs}: others were better"
+                self.store.end(run["id"], "interrupted", reason)
             setting = self.space.setting(config)
             self.waiting = [job for job in self.waiting if self.space.setting(job.config) != setting]
         self._refill()

@@ -72,9 +72,10 @@ class Resume:
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, TypeError, KeyError):
             return None
 
-    def remove(self) -> None:
-        """Remove the file of a run that has completed."""
-        self.path.unlink(missing_ok=True)
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Remove the file, if there is one, of a run that has completed."""
+        (folder / FILE).unlink(missing_ok=True)
 
 
 def state_of(training: Training) -> dict[str, Any]:
