@@ -142,7 +142,7 @@ def observe(
     observation = watching.observation(features)
     arrays = {name: value for name, value in vars(observation).items() if name != "val_accuracy"}
     npz.write(finished, npz.encode({"val_accuracy": observation.val_accuracy}, **arrays))
-    state.remove()
+    Resume.remove(folder)
     for path in _all_sums(folder):
         path.unlink()
     return observation
