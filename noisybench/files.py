@@ -1,10 +1,29 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Files that are there whole or not at all, and the folder that relative paths start from."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
+
+_folder = ContextVar("folder", default=Path())
+
+
+@contextmanager
+def paths_from(folder: Path) -> Iterator[None]:
+    """Let the relative paths that the user wrote in a file start from `folder`, in place of the working
+    directory."""
+    before = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(before)
+
+
+def located(path: str | Path) -> Path:
+    """The path of a file that the user named: a relative one starts where `paths_from` says."""
+    return _folder.get() / Path(path).expanduser()
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What a run is given: its data sets as they are prepared, its noisy labels, a mask of samples to keep."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,14 @@ from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue
+from noisybench.files import located
 from noisybench.labels import readers
 from noisybench.labels.drawing import Corruption, Matrix, checked_matrix
 from noisybench.labels.label_file import GivenLabels
 from noisybench.labels.manifest import DRAWN_BY, Manifest
 from noisybench.labels.masks import Mask
 from noisybench.labels.noise import CleanData
-from noisybench.registry import DATASETS, NOISES, Bound, DatasetInfo
+from noisybench.registry import DATASETS, MODELS, NOISES, Bound, DatasetInfo, Shape
 from noisybench.seeding import generator
 
 if TYPE_CHECKING:
@@ -73,6 +75,20 @@ class Inputs:
     pretrained: "Pretrained | None" = None
 
 
+@dataclass(frozen=True)
+class Files:
+    """The files that the Configs of an experiment name, by their hashes."""
+
+    labels: dict[str, GivenLabels] = field(default_factory=dict)
+    pretrained: "dict[str, Pretrained]" = field(default_factory=dict)
+
+    def of(self, config: Config) -> Inputs:
+        """The files that a run needs."""
+        return Inputs(
+            labels=self.labels.get(config.labels), pretrained=self.pretrained.get(config.pretrained)
+        )
+
+
 def labels_of(text: str, order: Path | None, dataset: str | None) -> tuple[Manifest | GivenLabels, str]:
     """The labels in ``FILE[:KEY]``, brought to the data set, and a sentence on how their order is known.
 
@@ -82,7 +98,7 @@ def labels_of(text: str, order: Path | None, dataset: str | None) -> tuple[Manif
     if path.suffix.lower() not in readers.ENDINGS:
         if order is not None:
             raise InvalidValue(f"{path} has row numbers of its own, and needs no --label-order. Omit it.")
-        return Manifest.read(Path(text)), ""
+        return Manifest.read(located(text)), ""
     prepared = datasets.load(dataset or Config.dataset)
     file = readers.read_labels(path, key, prepared)
     file = file if order is None else readers.ordered(file, order)
@@ -90,11 +106,26 @@ def labels_of(text: str, order: Path | None, dataset: str | None) -> tuple[Manif
 
 
 def with_inputs(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Inputs]:
-    """The Config of a run with these options and files, and the files that it needs: see `_with_files`."""
+    """The Config of a run with these options and files, and the files that it needs: see `_with_files`.
+
+    Raises InputError, also for initial weights that do not fit the network.
+    """
     config, inputs = _with_files(given, inputs)
-    return (
-        config if inputs.pretrained is None else replace(config, pretrained=inputs.pretrained.digest)
-    ), inputs
+    if inputs.pretrained is not None:
+        pretrained_in_words(config, inputs.pretrained)
+        config = replace(config, pretrained=inputs.pretrained.digest)
+    return config, inputs
+
+
+def pretrained_in_words(config: Config, weights: "Pretrained") -> str:
+    """What a run takes of its initial weights.  Raises DataError if they do not fit its network."""
+    info = _info(config)
+    return _started(weights, config.model, info.shape, len(info.classes))
+
+
+@cache
+def _started(weights: "Pretrained", model: str, shape: Shape, n_classes: int) -> str:
+    return weights.start(MODELS.bind(model)(shape, n_classes))
 
 
 def _with_files(given: Mapping[str, Any], inputs: Inputs) -> tuple[Config, Inputs]:

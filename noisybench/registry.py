@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName
+from noisybench.files import located
 from noisybench.options import OptionSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -336,9 +337,9 @@ class Registry(Generic[M]):
         if match is None:
             raise InvalidValue(f"'{text}' is not a {self.kind}: write it as name or name(parameter=value).")
         path, _, attribute = match[1].rpartition(":")
-        # What was executed already, under its short name, is not looked for in the working directory.
+        # What was executed already, under its short name, is not looked for again.
         from_file = files and path.endswith(".py") and match[1] not in self._loaded()
-        entry = self.from_source(Origin.of(Path(path)), attribute) if from_file else self[match[1]]
+        entry = self.from_source(Origin.of(located(path)), attribute) if from_file else self[match[1]]
         written = _arguments(text, match[2] or "")
         if twice := written.keys() & (shorthand or {}).keys():
             raise InvalidValue(f"{', '.join(sorted(twice))} is given twice: in '{text}' and by itself.")

@@ -16,9 +16,9 @@ PACKAGE = Path(noisybench.__file__).parent
 ORDER = [
     "errors",
     "options",
+    "files",
     "registry",
     "seeding",
-    "files",
     "yaml_files",
     "pages",
     "datasets",

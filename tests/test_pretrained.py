@@ -16,6 +16,9 @@ from noisybench.errors import DataError
 from noisybench.inputs import Inputs, with_inputs
 from noisybench.pretrained import Pretrained
 from noisybench.registry import MODELS
+from noisybench.store import Store
+from noisybench.sweeps.grid import load
+from noisybench.sweeps.sweep import plan
 
 
 @cache
@@ -125,6 +128,31 @@ def test_the_content_of_the_file_is_part_of_the_identity(tmp_path: Path) -> None
     assert len({same.identity, other.identity, plain.identity}) == 3
 
 
+def test_initial_weights_are_an_axis_of_an_experiment(tmp_path: Path) -> None:
+    file = weights(tmp_path / "w.pth")
+    digest = Pretrained.read(file).digest
+    path = tmp_path / "weights.yaml"
+    path.write_text(
+        "set: {model: torchvision-resnet18}\ngrid: [{pretrained: ['', w.pth], loss: [cce, forward-that]}]"
+    )
+    experiment = load(str(path))
+    assert [c.pretrained for c in experiment.configs] == ["", "", digest, digest]
+    given = {"model": "torchvision-resnet18", "loss": "cce"}
+    alone = with_inputs(given, Inputs(pretrained=Pretrained.read(file)))[0]
+    assert alone.identity in {c.identity for c in experiment.configs}
+    # The first stage of a run starts from its weights, too.
+    jobs = plan(experiment.configs, Store.open(tmp_path / "new.db"), files=experiment.files)
+    assert len(jobs) == 4
+    assert all((job.inputs.pretrained is not None) == bool(job.config.pretrained) for job in jobs)
+    for block, message in {
+        "pretrained: w.pth, model: resnet8": "torchvision-resnet34",
+        "pretrained: none.pth": "none.pth",
+    }.items():
+        path.write_text(f"grid: [{{{block}}}]")
+        with pytest.raises(DataError, match=message):
+            load(str(path))
+
+
 def test_a_run_starts_from_the_file(tmp_path: Path, database: Path) -> None:
     path = weights(tmp_path / "w.pth")
     short = ("--epochs", 1, "--train-size", 60, "--model", "torchvision-resnet18", "--lr", 0, "--quiet")
@@ -133,3 +161,22 @@ def test_a_run_starts_from_the_file(tmp_path: Path, database: Path) -> None:
     assert noisybench("evaluate", json.loads(result.stdout)["run"]).exit_code == 0
     refused = noisybench("train", "--epochs", 1, "--pretrained", path)
     assert refused.exit_code == 2 and "torchvision-resnet18" in refused.stderr
+
+
+@pytest.mark.slow
+def test_sweep_and_tune_start_from_the_file_and_count_each_others_runs(
+    tmp_path: Path, database: Path
+) -> None:
+    weights(tmp_path / "w.pth")
+    setting = {"epochs": 1, "train_size": 60, "model": "torchvision-resnet18", "lr": 0.01}
+    path = tmp_path / "weights.yaml"
+    path.write_text(json.dumps({"set": setting, "grid": [{"pretrained": "w.pth", "loss": ["cce", "mae"]}]}))
+    assert noisybench("sweep", path, "--quiet", "--jobs", 1).exit_code == 0
+    rows = Store.open(database).results()
+    assert rows["pretrained"].tolist() == 2 * [Pretrained.read(tmp_path / "w.pth").digest]
+    options = [word for key, value in setting.items() for word in (f"--{key.replace('_', '-')}", value)]
+    tuned = ("tune", *options, "--pretrained", tmp_path / "w.pth", "--over", "loss=cce,mae", "--trials", 2)
+    result = noisybench(*tuned, "--json")
+    assert result.exit_code == 0, result.output
+    assert len(Store.open(database).results()) == 2
+    assert f"--pretrained {tmp_path / 'w.pth'}" in json.loads(result.stdout)["command"]

@@ -201,7 +201,38 @@ def test_label_files_are_an_axis_of_an_experiment(tmp_path: Path) -> None:
         ("file(key=best)", 0.25),
         ("file(key=worst)", 0.5),
     ]
-    assert set(experiment.labels) == {c.labels for c in experiment.configs}
+    assert set(experiment.files.labels) == {c.labels for c in experiment.configs}
+
+
+def test_paths_in_an_experiment_start_from_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    write_human_labels(folder)
+    (folder / "map.yaml").write_text("{'3': '8'}")
+    (folder / "map.csv").write_text("1,7\n")
+    (folder / "rows.csv").write_text("\n".join(",".join("01"[i == j] for j in range(10)) for i in range(10)))
+    (folder / "half.py").write_text("def half(logits, target):\n    return logits.sum(-1) / 2\n")
+    path = folder / "all.yaml"
+    path.write_text(
+        "grid:\n"
+        "  - {labels: human.csv:best}\n"
+        "  - {noise: class-dependent, map: [map.yaml, map.csv]}\n"
+        "  - {noise: \"class-dependent(map='map.csv')\", rate: 0.3}\n"
+        "  - {noise: matrix, rows: rows.csv}\n"
+        "  - {loss: 'half.py:half'}\n"
+    )
+    # The working directory has other files of these names.
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    configs = load("experiment/all.yaml").configs
+    assert {c.noise.partition("(")[0] for c in configs} == {"file", "class-dependent", "matrix", "uniform"}
+    assert sorted(c.noise[21:24] for c in configs if "map" in c.noise) == ["1>7", "1>7", "3>8"]
+    assert load(str(path)).configs == configs
+    path.write_text(path.read_text().replace("rows.csv", str(folder / "rows.csv")))
+    assert load("experiment/all.yaml").configs == configs
 
 
 @pytest.mark.slow

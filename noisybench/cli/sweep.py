@@ -206,7 +206,7 @@ def sweep(
     # A dry run leaves no file behind, nor does one whose device is not there.
     there = db.exists()
     store = Store.read(db) if dry_run and there else Store.open(db if there else Path(":memory:"))
-    jobs = plan(configs, store, force, experiment.labels)
+    jobs = plan(configs, store, force, experiment.files)
     # What a node of Ray has is for the node to say.
     at_once = 0
     if not on_ray and (jobs or dry_run):

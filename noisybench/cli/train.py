@@ -21,9 +21,8 @@ from noisybench.cli.arguments import (
 )
 from noisybench.cli.console import print_json, say, tell, warn
 from noisybench.cli.options import config_options, option_name
-from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InvalidValue, RunFailed
-from noisybench.registry import DATASETS, shortened
+from noisybench.registry import shortened
 
 if TYPE_CHECKING:
     from noisybench.config import Config
@@ -86,7 +85,7 @@ def train(
     not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
     """
     from noisybench.config import Config, ineffective
-    from noisybench.inputs import Inputs, transition_of, with_inputs
+    from noisybench.inputs import Inputs, pretrained_in_words, transition_of, with_inputs
     from noisybench.labels.drawing import intolerable
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
@@ -108,8 +107,7 @@ def train(
     if idle := ineffective(config, values):
         raise InvalidValue(idle)
     if inputs.pretrained is not None:
-        info = DATASETS[DatasetName.read(config.dataset).stem].metadata
-        tell(inputs.pretrained.start(config.bound("model")(info.shape, len(info.classes))))
+        tell(pretrained_in_words(config, inputs.pretrained))
     if dry_run:
         command = command_of(config, values, labels, label_order, keep, pretrained)
         show_config(config, command, as_json)

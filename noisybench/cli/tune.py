@@ -12,7 +12,7 @@ from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Overwri
 from noisybench.cli.console import complain, print_json, say, tell, warn, write
 from noisybench.cli.options import config_options, option_name
 from noisybench.cli.sweep import own_database
-from noisybench.cli.train import Keep, LabelOrder, Labels, read_files
+from noisybench.cli.train import Keep, LabelOrder, Labels, Weights, read_files
 from noisybench.config import declared_fields
 from noisybench.errors import RunFailed
 from noisybench.reporting.plotting import check_suffix
@@ -41,6 +41,7 @@ def tune(
     labels: Labels = None,
     label_order: LabelOrder = None,
     keep: Keep = None,
+    pretrained: Weights = None,
     trials: Annotated[
         int, typer.Option(min=1, help="So many settings, with those that the store has already.")
     ] = 30,
@@ -96,7 +97,7 @@ def tune(
 
     suffix = None if figure is None else check_suffix(figure)
     first = 0 if values["seed"] is None else declared_fields()["seed"].read("seed", values["seed"])
-    files = read_files(labels, label_order, keep, values["dataset"])
+    files = read_files(labels, label_order, keep, values["dataset"], pretrained)
     space = Space.read({name: value for name, value in values.items() if name != "seed"}, over or [], files)
     part = WHOLE if shard is None else Shard.read(shard)
     if shard is not None:
@@ -135,8 +136,8 @@ def tune(
             suffix,
         )
         write(figure, drawn, overwrite)
-    named = {"labels": labels, "label_order": label_order, "keep": keep, "seed": first or None}
-    command = command_of({**space.given, **completed[0].setting, **named})
+    paths = {"labels": labels, "label_order": label_order, "keep": keep, "pretrained": pretrained}
+    command = command_of({**space.given, **completed[0].setting, **paths, "seed": first or None})
     if as_json:
         print_json(
             {"trials": list(map(_record, found)), "importances": importances, "command": command},

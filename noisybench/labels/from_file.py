@@ -5,10 +5,10 @@ No NumPy here: `noisybench --help` reads this module.
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from noisybench.errors import DataError, InvalidValue
+from noisybench.files import located
 from noisybench.labels.noise import INDEPENDENT, Noise, Rows
 from noisybench.options import Option
 from noisybench.registry import NOISES
@@ -41,7 +41,7 @@ def read_rows(text: str) -> str:
         return ""
     is_file = ";" not in text
     where = text if is_file else "rows"
-    rows = _rows_of(Path(text)) if is_file else [row.split() for row in text.split(";")]
+    rows = _rows_of(text) if is_file else [row.split() for row in text.split(";")]
     try:
         numbers = [[float(value) for value in row] for row in rows]
     except (TypeError, ValueError):
@@ -64,8 +64,9 @@ def read_rows(text: str) -> str:
     return "; ".join(" ".join(repr(value + 0).removesuffix(".0") for value in row) for row in numbers)
 
 
-def _rows_of(path: Path) -> list[list[Any]]:
+def _rows_of(text: str) -> list[list[Any]]:
     """The rows of a CSV or YAML file as they are written."""
+    path = located(text)
     if path.suffix.lower() in (".yaml", ".yml"):
         rows = read_yaml(path)
         if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
@@ -73,7 +74,7 @@ def _rows_of(path: Path) -> list[list[Any]]:
         return rows
     if path.suffix.lower() != ".csv":
         raise InvalidValue(
-            f"rows is '{path}', but must be a .csv or .yaml file, or rows such as '0.9 0.1; 0.2 0.8'."
+            f"rows is '{text}', but must be a .csv or .yaml file, or rows such as '0.9 0.1; 0.2 0.8'."
         )
     import csv
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 from noisybench.errors import DataError, InvalidValue, UnknownName
+from noisybench.files import located
 from noisybench.labels.noise import Rows
 from noisybench.options import Option
 from noisybench.registry import NOISES
@@ -71,17 +72,18 @@ def _inline_pairs(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _file_pairs(path: str) -> list[tuple[str, str]]:
+def _file_pairs(text: str) -> list[tuple[str, str]]:
     import yaml
 
+    path = located(text)
     try:
-        if path.lower().endswith(".csv"):
+        if path.suffix.lower() == ".csv":
             return _csv_pairs(path)
         # Nodes are text, also a class called "no" or "3"; `read_map` refuses a key that stands twice.
-        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(
-            f"map is '{path}': neither pairs such as 'cat>dog dog>cat' nor a file that can be read ({error})."
+            f"map is '{text}': neither pairs such as 'cat>dog dog>cat' nor a file that can be read ({error})."
         ) from None
     except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
@@ -91,8 +93,8 @@ def _file_pairs(path: str) -> list[tuple[str, str]]:
     return [(_plain(source.value), _plain(target.value)) for source, target in nodes]
 
 
-def _csv_pairs(path: str) -> list[tuple[str, str]]:
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+def _csv_pairs(path: Path) -> list[tuple[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = [row for row in csv.reader(file, strict=True) if row]
     if not rows or any(len(row) != 2 or not all(map(str.strip, row)) for row in rows):
         raise DataError(f"{path} must have two classes in each row, such as cat,dog, and no header.")

@@ -16,6 +16,7 @@ import numpy as np
 from noisybench.datasets import Dataset
 from noisybench.datasets.dataset import UNKNOWN
 from noisybench.errors import DataError
+from noisybench.files import located
 from noisybench.labels import npz
 from noisybench.labels.label_file import LabelFile, Labels
 
@@ -33,7 +34,8 @@ ELSEWHERE = -1
 def split_key(text: str) -> tuple[Path, str]:
     """The path and the key of ``FILE`` or ``FILE:KEY``; a file whose name has a colon is found as it is."""
     path, colon, key = text.rpartition(":")
-    return (Path(text), "") if not colon or not path or Path(text).exists() else (Path(path), key)
+    whole = located(text)
+    return (whole, "") if not colon or not path or whole.exists() else (located(path), key)
 
 
 def read_labels(path: Path, key: str, dataset: Dataset) -> LabelFile:

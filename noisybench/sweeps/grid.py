@@ -7,11 +7,14 @@ set: {epochs: 30}        # what all blocks share: fields of Config, or lists of 
 grid:                    # blocks; within a block, every combination of the lists
   - {dataset: digits, noise: uniform, rate: [0.4, 0.6], loss: [cce, lq], seed: [0, 1, 2]}
   - {protocol: wang2018, loss: cce}  # under that method's settings, where set and block have no others
-  - {dataset: mine, labels: ["human.csv:worst", "human.csv:best"]}  # label files, beside this file
+  - {dataset: mine, labels: ["human.csv:worst", "human.csv:best"]}  # label files
+  - {dataset: mine, model: torchvision-resnet18, pretrained: ["", resnet18.pth]}  # initial weights; "": none
   - {loss: all}  # every loss that the other settings allow, but those with a protocol of their own
+
+Paths in it (of labels, weights, matrices, maps and files of code) start from its own folder.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config, declared_fields, ineffective
 from noisybench.errors import DataError, InputError, InvalidValue, UnknownName, Unsupported
+from noisybench.files import located, paths_from
 from noisybench.methods import method_of
 from noisybench.registry import METHODS
 from noisybench.reporting.figures import FIGURES
@@ -28,11 +32,15 @@ from noisybench.reporting.tables import TABLES
 from noisybench.yaml_files import read_yaml
 
 if TYPE_CHECKING:
+    from noisybench.inputs import Files
     from noisybench.labels.label_file import GivenLabels
+    from noisybench.pretrained import Pretrained
 
 KEYS = ("about", "table", "figure", "set", "grid")
 MAX_RUNS = 10_000
 ALL = "all"
+# The fields of Config that an experiment gives as files.
+FILES = ("labels", "pretrained")
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Experiment:
     """A named grid; configs come seed by seed, so that a sweep cut short has whole grids of seeds.
 
     table, figure: of `report`, what the runs are for; empty where they are for none.
-    labels: those that files give, by the hash that a config names.
+    files: the labels and the initial weights that configs name by hash.
     """
 
     name: str
@@ -48,7 +56,7 @@ class Experiment:
     table: str
     figure: str
     configs: tuple[Config, ...]
-    labels: "Mapping[str, GivenLabels]"
+    files: "Files"
 
 
 def packaged() -> list[str]:
@@ -86,11 +94,12 @@ def read(path: Path, max_runs: int = MAX_RUNS) -> Experiment:
     try:
         axes = [_axes(_with_protocol({**shared, **block})) for block in blocks]
         check_count(sum(prod(map(len, block)) for block in axes), max_runs)
-        given = _LabelFiles(path.parent)
-        by_block = [
-            list(given.configs(block, every={**shared, **part}.get("loss") == ALL))
-            for part, block in zip(blocks, axes, strict=True)
-        ]
+        given = _Given()
+        with paths_from(path.parent):
+            by_block = [
+                list(given.configs(block, every={**shared, **part}.get("loss") == ALL))
+                for part, block in zip(blocks, axes, strict=True)
+            ]
         configs = [config for block in by_block for config in block]
         for part, members in [(shared, configs), *zip(blocks, by_block, strict=True)]:
             problems = [ineffective(config, part) for config in members]
@@ -109,17 +118,19 @@ def read(path: Path, max_runs: int = MAX_RUNS) -> Experiment:
         table=table,
         figure=figure,
         configs=tuple(sorted(dict.fromkeys(configs), key=lambda config: config.seed)),
-        labels=given.by_digest,
+        files=given.files,
     )
 
 
-class _LabelFiles:
-    """The labels in files, each read once.  folder: where their paths start from."""
+class _Given:
+    """The files that the runs of an experiment are given, each read once."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.read: dict[tuple[str, str], GivenLabels] = {}
-        self.by_digest: dict[str, GivenLabels] = {}
+    def __init__(self) -> None:
+        from noisybench.inputs import Files
+
+        self.files = Files()
+        self.labels: dict[tuple[str, str], GivenLabels] = {}
+        self.weights: dict[str, Pretrained] = {}
 
     def configs(self, axes: list[list[tuple[str, Any]]], every: bool) -> Iterator[Config]:
         """The runs of a block.  every: of all losses, whether those are left out that its settings do not
@@ -132,23 +143,39 @@ class _LabelFiles:
                     raise
 
     def config(self, values: dict[str, Any]) -> Config:
-        """The run with these values; the key `labels` is a FILE[:KEY].  Raises InputError."""
-        text = values.pop("labels", None)
-        if text is None:
+        """The run with these values; `labels` is a FILE[:KEY], `pretrained` a file.  Raises InputError."""
+        labels, weights = (str(values.pop(name, None) or "") for name in FILES)
+        if not labels and not weights:
             return Config.from_user(**values)
-        from noisybench.inputs import Inputs, labels_of, with_inputs
+        from noisybench.inputs import Inputs, with_inputs
+
+        inputs = Inputs(
+            labels=self._labels(labels, str(values.get("dataset", Config.dataset))) if labels else None,
+            pretrained=self._weights(weights) if weights else None,
+        )
+        return with_inputs(values, inputs)[0]
+
+    def _labels(self, text: str, dataset: str) -> "GivenLabels":
+        from noisybench.inputs import labels_of
         from noisybench.labels.label_file import GivenLabels
 
-        key = str(text), str(values.get("dataset", Config.dataset))
-        if key not in self.read:
-            given, _ = labels_of(str(self.folder / key[0]), None, key[1])
+        if (text, dataset) not in self.labels:
+            given, _ = labels_of(text, None, dataset)
             if not isinstance(given, GivenLabels):
                 raise InvalidValue(
                     f"{text} was written by `noisybench corrupt`: in an experiment, set the noise, rate and"
                     f" seed that it was drawn with ({given.noise}, {given.rate:g} and {given.seed})."
                 )
-            self.read[key] = self.by_digest[given.digest] = given
-        return with_inputs(values, Inputs(self.read[key]))[0]
+            self.labels[text, dataset] = self.files.labels[given.digest] = given
+        return self.labels[text, dataset]
+
+    def _weights(self, text: str) -> "Pretrained":
+        from noisybench.pretrained import Pretrained
+
+        if text not in self.weights:
+            given = Pretrained.read(located(text))
+            self.weights[text] = self.files.pretrained[given.digest] = given
+        return self.weights[text]
 
 
 def check_count(runs: int, max_runs: int) -> None:
@@ -172,7 +199,7 @@ def _axes(block: dict[Any, Any]) -> list[list[tuple[str, Any]]]:
     """The values of each key in a block.  Milestones are a list already, so one value."""
     fields = declared_fields()
     for key, values in block.items():
-        if not isinstance(key, str) or (key in fields and not fields[key].option.cli and key != "labels"):
+        if not isinstance(key, str) or (key in fields and not fields[key].option.cli and key not in FILES):
             raise InvalidValue(f"An experiment cannot set '{key}'.")
         optional = key in fields and fields[key].optional
         if not optional and (values is None or (isinstance(values, list) and None in values)):

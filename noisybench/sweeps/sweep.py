@@ -1,14 +1,12 @@
 """A sweep: which runs of an experiment are to be made, and making them one after the other."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from noisybench.config import Config, first_stage
 from noisybench.errors import DataError, InputError, InvalidValue, RunBusy, RunFailed
-from noisybench.inputs import Inputs, as_prepared
-from noisybench.labels.label_file import GivenLabels
+from noisybench.inputs import Files, Inputs, as_prepared
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.observer import RunObserver
@@ -73,16 +71,16 @@ def plan(
     configs: Iterable[Config],
     store: Store,
     force: bool = False,
-    labels: Mapping[str, GivenLabels] = MappingProxyType({}),
+    files: Files = Files(),  # noqa: B008  (frozen)
 ) -> list[Job]:
     """The runs of `configs` that the store does not have (all with `force`), each after the first stage
     that it needs: if the store has no estimate of its transition matrix, that run is a job as well.
-    labels: from files, by the hash that a config names."""
+    files: those that configs name by hash."""
     jobs: dict[str, Job] = {}
     for config in configs:
         if not force and store.completed(config.identity) is not None:
             continue
-        stage, inputs = first_stage(config), Inputs(labels=labels.get(config.labels))
+        stage, inputs = first_stage(config), files.of(config)
         if stage is not None and store.estimate(stage.identity) is None:
             first = jobs.get(stage.identity, Job(stage, inputs=inputs))
             jobs[stage.identity] = replace(first, for_estimate=True)
