@@ -16,8 +16,6 @@ PARTS = {
         "aten::convolution",
         "aten::thnn_conv",
     ),
-    "weights' gradients as products of matrices": ("aten::addmm_",),
-    "copies, most of them for these": ("aten::copy_",),
     "batch norm": ("aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::miopen_batch_norm"),
     "optimiser": ("aten::_fused",),
 }

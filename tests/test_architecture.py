@@ -101,7 +101,7 @@ def test_only_the_sweeps_on_a_cluster_import_ray() -> None:
 @pytest.mark.parametrize("room_name", ["config", "store", "reporting", "cli", "datasets", "losses", "models"])
 def test_no_torch_at_module_level(room_name: str) -> None:
     """Help texts, lists and reports must not wait for torch."""
-    layers = ("criteria.py", "networks.py", "convolutions.py")
+    layers = ("criteria.py", "networks.py")
     modules = [module_name(path) for path in FILES if room(path) == room_name and path.name not in layers]
     code = (
         f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"

@@ -5,7 +5,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from noisybench.models.convolutions import Convolution
+
+def convolution(c_in: int, c_out: int, stride: int = 1) -> nn.Conv2d:
+    """A 3×3 convolution with a border of 1 and no bias: batch norm follows."""
+    return nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)
 
 
 class Output(nn.Linear):
@@ -22,10 +25,10 @@ class BasicBlock(nn.Module):
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            Convolution(c_in, c_out, stride),
+            convolution(c_in, c_out, stride),
             nn.BatchNorm2d(c_out),
             nn.ReLU(inplace=True),
-            Convolution(c_out, c_out),
+            convolution(c_out, c_out),
             nn.BatchNorm2d(c_out),
         )
         self.shortcut: nn.Module = nn.Identity()
@@ -46,7 +49,7 @@ class ResNet(nn.Module):
 
     def __init__(self, channels: int, classes: int, blocks: tuple[int, ...], width: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(Convolution(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(convolution(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         stages: list[nn.Module] = []
         c_in = width
         for stage, count in enumerate(blocks):
@@ -82,7 +85,7 @@ class SixConvolutions(nn.Module):
         layers: list[nn.Module] = []
         for c_out in (channels, 2 * channels, channels * 49 // 16):
             for _ in range(2):
-                layers += [Convolution(c_in, c_out), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
+                layers += [convolution(c_in, c_out), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
                 c_in = c_out
             layers.append(nn.MaxPool2d(2))
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
