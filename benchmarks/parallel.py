@@ -16,7 +16,7 @@ from noisybench.errors import DataError
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
-from noisybench.sweeps.ray.cluster import Cluster
+from noisybench.sweeps.ray.cluster import Cluster, Nodes
 from noisybench.sweeps.ray.connection import connected
 from noisybench.sweeps.ray.requests import Resources
 from noisybench.sweeps.resources import cores, threads_per_job
@@ -72,7 +72,9 @@ def of(kind: str, settings: Mapping[str, Any], has_ray: bool) -> list[Row]:
 
     def on_ray() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            Cluster(store(folder), "cpu", Resources(), RunObserver()).sweep(plan(configs, store(folder)))
+            Cluster(store(folder), Nodes("cpu", Resources()), RunObserver()).sweep(
+                plan(configs, store(folder))
+            )
 
     ways = {f"{kind}: {n} at once, {threads_per_job(n)} threads each": at_once(n) for n in numbers}
     if has_ray:

@@ -34,7 +34,7 @@ def measure() -> list[Row]:
 
 def noisybench(*arguments: str) -> Callable[[], object]:
     """The command as a user gives it, in a process of its own."""
-    return python("from noisybench.cli import main; main()", *arguments)
+    return python("from noisybench.__main__ import main; main()", *arguments)
 
 
 def python(code: str, *arguments: str) -> Callable[[], object]:

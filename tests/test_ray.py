@@ -27,7 +27,7 @@ from noisybench.labels.label_file import LabelFile
 from noisybench.results import Epoch, Provenance, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.ray.cluster import Cluster
+from noisybench.sweeps.ray.cluster import Cluster, Nodes
 from noisybench.sweeps.ray.connection import connected
 from noisybench.sweeps.ray.datasets import DatasetBundle
 from noisybench.sweeps.ray.requests import Resources, RunRequest
@@ -39,7 +39,7 @@ ENDLESS = {"train_size": 1000, "epochs": 100_000}
 
 
 @dataclass
-class Nodes:
+class RayNodes:
     """A Ray cluster on this machine; each node has a scratch folder of its own, and no data."""
 
     cluster: Any
@@ -63,12 +63,12 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'noisybench[ray]'")
     from ray.cluster_utils import Cluster as RayCluster
 
     cluster = RayCluster()
-    nodes = Nodes(cluster, tmp_path_factory.mktemp("nodes"))
+    nodes = RayNodes(cluster, tmp_path_factory.mktemp("nodes"))
     cluster.add_node(num_cpus=1, include_dashboard=False, env_vars=nodes.environment("head"))
     yield nodes
     cluster.shutdown()
@@ -80,11 +80,16 @@ def store(tmp_path: Path) -> Store:
 
 
 def on_ray(
-    nodes: Nodes, store: Store, configs: list[Config], observer: RunObserver | None = None, retries: int = 0
+    nodes: RayNodes,
+    store: Store,
+    configs: list[Config],
+    observer: RunObserver | None = None,
+    retries: int = 0,
 ) -> tuple[list[dict[str, Any]], int]:
     with connected(nodes.address):
-        cluster = Cluster(store, "cpu", Resources(), observer or RunObserver(), retries)
-        assert not cluster.missing()
+        there = Nodes("cpu", Resources())
+        assert not there.missing()
+        cluster = Cluster(store, there, observer or RunObserver(), retries)
         done = cluster.sweep(plan(configs, store))
         assert not cluster.contradictions
         return done
@@ -110,7 +115,7 @@ def assert_same(store: Store, alone: Store) -> None:
 class KillsNode(RunObserver):
     """Kills a node with all its processes as soon as a run there can go on from where it was."""
 
-    def __init__(self, nodes: Nodes, node: Any, name: str) -> None:
+    def __init__(self, nodes: RayNodes, node: Any, name: str) -> None:
         self.nodes, self.node, self.scratch = nodes, node, nodes.scratch(name)
         self.killed = False
         self.failures: list[str] = []
@@ -125,7 +130,7 @@ class KillsNode(RunObserver):
 
 
 @pytest.mark.slow
-def test_the_loss_of_a_node_changes_no_bit(nodes: Nodes, store: Store, tmp_path: Path) -> None:
+def test_the_loss_of_a_node_changes_no_bit(nodes: RayNodes, store: Store, tmp_path: Path) -> None:
     losses = ("forward-that", "trunc-lq(q=0, k=0.12)", "lq")
     configs = [Config.create(loss=loss, seed=seed, **LONGER) for seed in (0, 1) for loss in losses]
     observer = KillsNode(nodes, nodes.add("doomed"), "doomed")
@@ -162,7 +167,9 @@ def test_a_run_on_labels_of_a_file_brings_them_to_its_node(
 
 
 @pytest.mark.slow
-def test_data_is_written_once_on_a_node_and_runs_fail_with_their_reasons(nodes: Nodes, store: Store) -> None:
+def test_data_is_written_once_on_a_node_and_runs_fail_with_their_reasons(
+    nodes: RayNodes, store: Store
+) -> None:
     on_ray(nodes, store, [Config.create(loss="lq", **SHORT)])
     (prepared,) = [path for path in nodes.scratch("head").glob("data/*") if path.is_dir()]
     written = {file: file.stat() for file in prepared.iterdir()}
@@ -179,7 +186,7 @@ def test_data_is_written_once_on_a_node_and_runs_fail_with_their_reasons(nodes: 
 
 
 @pytest.mark.slow
-def test_a_run_of_another_process_is_left_to_it(nodes: Nodes, store: Store) -> None:
+def test_a_run_of_another_process_is_left_to_it(nodes: RayNodes, store: Store) -> None:
     configs = [Config.create(loss=loss, **SHORT) for loss in ("forward-that", "mae")]
     (stage,) = [job.config for job in plan(configs, store) if job.for_estimate]
     with subprocess.Popen(["sleep", "600"]) as other:
@@ -215,7 +222,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
 
 
 @pytest.mark.slow
-def test_a_driver_that_was_killed_goes_on(nodes: Nodes, store: Store, tmp_path: Path) -> None:
+def test_a_driver_that_was_killed_goes_on(nodes: RayNodes, store: Store, tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text(
         "set: {train_size: 300, epochs: 150, lr: 0.1}\ngrid: [{loss: [cce, lq, mae], seed: [0, 1]}]"
@@ -268,7 +275,9 @@ def test_a_ray_of_its_own_ends_with_the_sweep(store: Store, tmp_path: Path, numb
 
 
 @pytest.mark.slow
-def test_nodes_must_have_this_noisybench(nodes: Nodes, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_must_have_this_noisybench(
+    nodes: RayNodes, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(package, "__version__", "99.0")
     with pytest.raises(InvalidValue, match="has noisybench .*, but this machine has 99.0"):
         on_ray(nodes, store, [Config.create(loss="lq", **SHORT)])
@@ -276,13 +285,10 @@ def test_nodes_must_have_this_noisybench(nodes: Nodes, store: Store, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_run_that_no_node_can_hold_is_told(nodes: Nodes, store: Store) -> None:
+def test_a_run_that_no_node_can_hold_is_told(nodes: RayNodes) -> None:
     with connected(nodes.address):
-        assert (
-            "64 CPUs, but no node has: 1 CPUs"
-            in Cluster(store, "cpu", Resources(64), RunObserver()).missing()
-        )
-        wanting = Cluster(store, "auto", Resources(gpus=0.25), RunObserver()).missing()
+        assert "64 CPUs, but no node has: 1 CPUs" in Nodes("cpu", Resources(64)).missing()
+        wanting = Nodes("auto", Resources(gpus=0.25)).missing()
     assert "1 CPUs and 0.25 GPUs, but no node has: 1 CPUs and 0 GPUs" in wanting
 
 
@@ -290,6 +296,7 @@ def test_without_ray_it_is_said_how_to_get_it(database: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "ray", None)
     done = noisybench("sweep", "demo", "--executor", "ray")
     assert done.exit_code == 2 and "pip install 'noisybench[ray]'" in done.output
+    assert not database.exists()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "no-such-host.invalid:6379", "[::1]:99999"])
@@ -298,6 +305,7 @@ def test_a_wrong_address_is_told_at_once(database: Path, address: str) -> None:
     start = time.monotonic()
     done = noisybench("sweep", "demo", "--executor", "ray", "--address", address)
     assert done.exit_code == 2 and address in done.output and "Traceback" not in done.output
+    assert not database.exists()
     assert time.monotonic() - start < 30
 
 

@@ -102,6 +102,25 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.5])
+@pytest.mark.parametrize("arguments", [("train", "--epochs", "100000"), ("report",), ("--help",)])
+def test_ctrl_c_while_the_command_line_is_imported_gives_no_traceback(
+    database: Path, seconds: float, arguments: tuple[str, ...]
+) -> None:
+    code = "import noisybench.__main__ as entry; print('began', flush=True); entry.main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "began\n"
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    # Without a store, `report` ends with 2; help may have been printed before.
+    assert process.returncode in (-signal.SIGINT, 130, 2 if "report" in arguments else 0)
+    assert "Traceback" not in said and "Exception" not in said
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.1, 4])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_in_the_first_seconds_of_a_sweep_gives_no_traceback(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,7 @@ from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, Sta
 
 if TYPE_CHECKING:
     from noisybench.config import Config
-    from noisybench.store import Store
+    from noisybench.store import Row, Store
     from noisybench.sweeps.sweep import Job
 
 
@@ -172,7 +173,7 @@ def sweep(
         raise InvalidValue(
             f"device is '{device}', but Ray chooses a GPU for each run: omit --device, or give cuda or cpu."
         )
-    from noisybench.cli.executors import Local, OnRay
+    from noisybench.cli.executors import train_here, train_on_ray
     from noisybench.cli.report import print_table
     from noisybench.reporting.selection import select
     from noisybench.store import Store
@@ -208,7 +209,7 @@ def sweep(
     store = Store.read(db) if dry_run and there else Store.open(db if there else Path(":memory:"))
     jobs = plan(configs, store, force, experiment.files)
     # What a node of Ray has is for the node to say.
-    at_once = 0
+    at_once, devices = 0, [device]
     if not on_ray and (jobs or dry_run):
         devices = several(device)
         gpu.check(devices[0].partition(":")[0])
@@ -218,22 +219,23 @@ def sweep(
         for problem in problems:
             warn(problem)
         return
-    store = store if there else Store.open(db)
     if network_warning(db):
         warn(network_warning(db))
     if not quiet:
         n_done = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {n_done} in the store already" if n_done else ""
         tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
-    place: Local | OnRay
-    if on_ray:
-        resources = Resources(cpus_per_run or 1, gpus_per_run)
-        place = OnRay(device, address, resources, retries or 0)
-    else:
-        timeout = StallTimeout(None if stalled is None else 60 * stalled)
-        place = Local(device, at_once, retries or 0, timeout)
     jobs = [replace(job, gpu=gpu) for job in jobs]
-    failed, skipped = place.execute(jobs, store, quiet) if jobs else ([], 0)
+    failed: list[Row] = []
+    skipped = 0
+    if jobs and on_ray:
+        resources = Resources(cpus_per_run or 1, gpus_per_run)
+        opened = partial(Store.open, db)
+        failed, skipped = train_on_ray(jobs, opened, device, address, resources, retries or 0, quiet)
+    store = Store.open(db)
+    if jobs and not on_ray:
+        timeout = StallTimeout(None if stalled is None else 60 * stalled)
+        failed, skipped = train_here(jobs, store, devices, at_once, retries or 0, timeout, quiet)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}

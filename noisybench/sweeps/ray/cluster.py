@@ -50,22 +50,13 @@ class Submitted:
     starts: int = 0
 
 
-class Cluster(JobQueue):
-    """A sweep on the Ray cluster that this process is connected to.
+class Nodes:
+    """The nodes of the Ray cluster that this process is connected to, and what a run reserves on one.
 
-    device: the runs choose it on their nodes.  retries: how often a failed run is tried again.
-    contradictions: runs that came back and contradict completed runs of the store.
+    device: the runs choose it on their nodes.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        device: str,
-        resources: Resources,
-        observer: RunObserver,
-        retries: int = 0,
-    ) -> None:
-        super().__init__(store, observer, retries)
+    def __init__(self, device: str, resources: Resources) -> None:
         import ray
 
         self.ray = ray
@@ -74,6 +65,52 @@ class Cluster(JobQueue):
         self.gpus = float(has_gpus and device != "cpu") if resources.gpus is None else resources.gpus
         # A run that reserves no GPU must not take one that others share.
         self.device = "cpu" if has_gpus and device == "auto" and not self.gpus else device
+
+    def alive(self) -> list[dict[str, Any]]:
+        """Ray's descriptions of the nodes that are there now."""
+        return [node for node in self.ray.nodes() if node["Alive"]]
+
+    def capacity(self) -> int:
+        """How many runs an empty cluster can train at the same time."""
+        capacity = 0
+        for node in self.alive():
+            resources = node["Resources"]
+            on_node = int(resources.get("CPU", 0) // self.cpus)
+            if self.gpus:
+                # A fraction of a GPU is of one GPU.
+                per_gpu = int(1 / self.gpus) if self.gpus < 1 else 1 / self.gpus
+                on_node = min(on_node, int(int(resources.get("GPU", 0)) * per_gpu))
+            capacity += on_node
+        return capacity
+
+    def missing(self) -> str:
+        """Say which resources no node has; empty if a node is large enough for a run."""
+        if self.capacity():
+            return ""
+        gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
+        sizes = {
+            f"{node['Resources'].get('CPU', 0):g} CPUs and {node['Resources'].get('GPU', 0):g} GPUs"
+            for node in self.alive()
+        }
+        return f"A run needs {self.cpus} CPUs{gpus}, but no node has: {'; '.join(sorted(sizes))}."
+
+    def only(self, node: str) -> Any:
+        """The strategy that schedules a task on the node with this id."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+
+
+class Cluster(JobQueue):
+    """A sweep on the nodes of a Ray cluster.
+
+    retries: how often a failed run is tried again.  contradictions: runs that came back and contradict
+    completed runs of the store.
+    """
+
+    def __init__(self, store: Store, nodes: Nodes, observer: RunObserver, retries: int = 0) -> None:
+        super().__init__(store, observer, retries)
+        self.ray, self.nodes = nodes.ray, nodes
         self.submitted: dict[Any, Submitted] = {}
         self.data: dict[str, tuple[DatasetBundle, Any]] = {}
         self.cleaning: list[Any] = []
@@ -83,17 +120,6 @@ class Cluster(JobQueue):
         name = f"{socket.gethostname()}:{store.path.resolve()}"
         self.name = hashlib.sha256(name.encode()).hexdigest()[:12]
 
-    def missing(self) -> str:
-        """Say which resources no node has; empty if a node is large enough for a run."""
-        if self._capacity():
-            return ""
-        gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
-        nodes = [
-            f"{node['Resources'].get('CPU', 0):g} CPUs and {node['Resources'].get('GPU', 0):g} GPUs"
-            for node in self._nodes()
-        ]
-        return f"A run needs {self.cpus} CPUs{gpus}, but no node has: {'; '.join(sorted(set(nodes)))}."
-
     def sweep(self, jobs: Sequence[Job]) -> tuple[list[Row], int]:
         """Train the jobs; return the rows of the failed runs and the number of skipped ones, as
         `sweep.sweep` does.  An interrupted sweep interrupts its runs, which keep their state on their nodes.
@@ -102,10 +128,12 @@ class Cluster(JobQueue):
         place = str(Path(noisybench.__file__).parents[1])
         # Given here, and not to `options`, num_gpus makes Ray end a worker after each run: a process that
         # stayed would hold GPU memory, and a CUDA error would fail every later run in it.
-        remote_run = self.ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=MAX_RETRIES)
+        remote_run = self.ray.remote(
+            num_cpus=self.nodes.cpus, num_gpus=self.nodes.gpus, max_retries=MAX_RETRIES
+        )
         self.train = remote_run(remote.training_task(noisybench.__version__, place))
         self.clean = self.ray.remote(remote.cleaning_task(place))
-        here = self._on(self.ray.get_runtime_context().get_node_id())
+        here = self.nodes.only(self.ray.get_runtime_context().get_node_id())
         actor = self.ray.remote(remote.mailbox())
         self.mailbox = actor.options(
             num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
@@ -121,7 +149,7 @@ class Cluster(JobQueue):
     def _fill(self) -> None:
         """Submit jobs: as many as the cluster can train at the same time, and as many again, so that no node
         waits for this process, and a cluster that can grow sees that it should."""
-        wanted = 2 * max(1, self._capacity()) if self.waiting else 0
+        wanted = 2 * max(1, self.nodes.capacity()) if self.waiting else 0
         while len(self.submitted) < wanted:
             job = self._next([submitted.job for submitted in self.submitted.values()])
             if job is None:
@@ -145,8 +173,8 @@ class Cluster(JobQueue):
             sweep=self.name,
             stage=self._stage(config),
             data=tuple(bundle for bundle, _ in data),
-            device=self.device,
-            threads=self.cpus,
+            device=self.nodes.device,
+            threads=self.nodes.cpus,
         )
         files = [reference for _, reference in data]
         task = self.train.remote(config.identity, pickle.dumps(request), files, self.mailbox)
@@ -248,7 +276,7 @@ class Cluster(JobQueue):
 
     def _clean(self, node: str, identities: list[str]) -> None:
         """Remove the folders of these runs from a node."""
-        on_node = self.clean.options(num_cpus=0, max_retries=0, scheduling_strategy=self._on(node))
+        on_node = self.clean.options(num_cpus=0, max_retries=0, scheduling_strategy=self.nodes.only(node))
         self.cleaning.append(on_node.remote(self.name, identities))
 
     def _stop(self) -> None:
@@ -261,31 +289,10 @@ class Cluster(JobQueue):
             self.ray.wait(list(self.submitted), num_returns=len(self.submitted), timeout=GRACE)
         if self.scattered:
             # Runs that began on one node and completed on another have left their state on the first.
-            for node in self._nodes():
+            for node in self.nodes.alive():
                 self._clean(node["NodeID"], self.scattered)
         if self.cleaning:
             self.ray.wait(self.cleaning, num_returns=len(self.cleaning), timeout=CLEANING)
-
-    def _capacity(self) -> int:
-        """How many runs an empty cluster can train at the same time."""
-        capacity = 0
-        for node in self._nodes():
-            resources = node["Resources"]
-            on_node = int(resources.get("CPU", 0) // self.cpus)
-            if self.gpus:
-                # A fraction of a GPU is of one GPU.
-                per_gpu = int(1 / self.gpus) if self.gpus < 1 else 1 / self.gpus
-                on_node = min(on_node, int(int(resources.get("GPU", 0)) * per_gpu))
-            capacity += on_node
-        return capacity
-
-    def _nodes(self) -> list[dict[str, Any]]:
-        return [node for node in self.ray.nodes() if node["Alive"]]
-
-    def _on(self, node: str) -> Any:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
 
 
 def _claim() -> Provenance:
