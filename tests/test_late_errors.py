@@ -60,6 +60,18 @@ def test_a_wrong_option_is_refused_before_torch_is_imported(
     assert not (tmp_path / "other.db").exists() and ("--keep" in arguments or not database.exists())
 
 
+@pytest.mark.parametrize("option", [("--train-size", 99999), ("--trials", 0), ("--device", "cuda:99")])
+def test_a_refused_search_leaves_no_store(option: tuple[str, object], database: Path) -> None:
+    done = noisybench("tune", "--loss", "lq", "--over", "q=0.3..1.0", *option)
+    assert done.exit_code == 2 and not database.exists()
+
+
+def test_marks_that_cannot_be_read_are_refused_before_a_network_is_trained(tmp_path: Path) -> None:
+    options = ("--noise", "uniform", "--rate", 0.3, "--out", tmp_path / "diagnosis")
+    done = noisybench("diagnose", "digits", *options, "--marks", tmp_path / "none.json")
+    assert done.exit_code == 2 and not (tmp_path / "diagnosis").exists()
+
+
 def test_a_finished_run_is_shown_without_torch(database: Path, tmp_path: Path) -> None:
     run = as_json("train", *SHORT)
     done = without_torch("train", *SHORT)

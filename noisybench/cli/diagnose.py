@@ -122,6 +122,7 @@ def diagnose(
     prepared = datasets.load(config.dataset)
     corruption = corrupt(config, prepared) if inputs.labels is None else inputs.labels.corruption
     prepared = corruption.on(prepared)
+    marked = None if marks is None else read_marks(marks, prepared, corruption.given)
     place = choose_device(device)
     precision = choose_precision(config.precision, place)
     set_up(place, precision)
@@ -165,7 +166,6 @@ def diagnose(
     true = outputs.truth(prepared, config, corruption)
     correct = None if true is None else findings.correctness(diagnosis, true[diagnosis.rows])
     written = {name: out / file for name, file in outputs.FILES.items()}
-    marked = None if marks is None else read_marks(marks, prepared, corruption.given)
     if marked is not None:
         written["labels"] = out / outputs.LABELS
         labels = str(written["labels"])

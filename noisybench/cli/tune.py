@@ -105,6 +105,7 @@ def tune(
         trials = len(range(part.number - 1, trials, part.count))
         if not quiet:
             tell(f"Shard {part} has {trials} trials, in {db}.")
+    space.run(space.first, first)  # a setting that cannot be trained is refused before a store is made
     devices = several(device)
     if network_warning(db):
         warn(network_warning(db))
