@@ -46,11 +46,14 @@ class NoMetadata:
 @dataclass(frozen=True)
 class MethodInfo:
     """year: of the paper, None without one.  passes: how often an epoch's images go through a network, with a
-    first stage if there is one; cross entropy has 1.  aliases: other names, with which a message answers."""
+    first stage if there is one; cross entropy has 1.  aliases: other names, with which a message answers.
+    compared: the hyper-parameters, as a user writes them, with which `diagnose` compares it with others on
+    data whose noise is unknown; "" for its defaults, and nothing for a loss that is not compared."""
 
     year: int | None = None
     passes: int = 1
     aliases: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

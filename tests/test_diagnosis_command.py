@@ -25,8 +25,9 @@ from noisybench.config import Config
 from noisybench.diagnosis.diagnose import Diagnosis, diagnose
 from noisybench.inputs import corrupt
 from noisybench.store import Store
+from noisybench.sweeps.comparison import candidates
 
-QUICK = ("--train-size", 600, "--epochs", 8, "--networks", 2, "--quiet")
+QUICK = ("--train-size", 600, "--epochs", 8, "--seeds", 2, "--no-compare", "--quiet")
 NOISY = ("--noise", "uniform", "--rate", 0.3)
 
 
@@ -191,7 +192,7 @@ def test_every_score_ranks_better_than_chance(score: str, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on(tmp_path: Path) -> None:
-    arguments = ["diagnose", "digits", *map(str, NOISY), "--epochs", "30", "--networks", "2"]
+    arguments = ["diagnose", "digits", *map(str, NOISY), "--epochs", "30", "--seeds", "2", "--no-compare"]
     arguments += ["--out", str(tmp_path / "killed"), "--budget", "10"]
     code = "from noisybench.cli import main; main()"
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
@@ -208,9 +209,26 @@ def test_a_killed_command_goes_on(tmp_path: Path) -> None:
 
 
 def test_then_train_trains_on_what_is_kept(tmp_path: Path, database: Path) -> None:
-    short = ("--train-size", 300, "--epochs", 2, "--networks", 2, "--quiet")
+    short = ("--train-size", 300, "--epochs", 2, "--seeds", 2, "--no-compare", "--quiet")
     text = succeed("diagnose", "digits", *NOISY, *short, "--out", tmp_path, "--then", "train")
     assert "training images kept" in text
+
+
+@pytest.mark.slow
+def test_the_loss_of_highest_noisy_validation_accuracy_is_suggested(tmp_path: Path) -> None:
+    short = ("--train-size", 600, "--epochs", 3, "--seeds", 2, "--quiet", "--out", tmp_path)
+    found = as_json("diagnose", "digits", *NOISY, *short)["suggestion"]
+    comparison = found["comparison"]
+    accuracies = [loss["val_accuracy"] for loss in comparison["losses"] if loss["state"] == "completed"]
+    assert len(comparison["losses"]) == len(candidates()) and len(accuracies) >= 5
+    assert accuracies == sorted(accuracies, reverse=True) and comparison["n_validation"] == 60
+    assert found["loss"] == comparison["losses"][0]["loss"] and found["loss"] in found["words"]
+    runs = Store.open(tmp_path / "compared.db").runs()
+    assert len({run["keep"] for run in runs}) == 1 and len(runs) >= len(candidates())
+    assert as_json("diagnose", "digits", *NOISY, *short)["suggestion"] == found
+    assert len(Store.open(tmp_path / "compared.db").runs()) == len(runs)
+    run = as_json(*shlex.split(found["command"])[1:], "--epochs", 1, "--quiet", "--db", tmp_path / "runs.db")
+    assert run["loss"] == found["loss"]
 
 
 def images(folder: Path, classes: int = 3, each: int = 40) -> Path:
@@ -229,7 +247,7 @@ def images(folder: Path, classes: int = 3, each: int = 40) -> Path:
 
 def test_a_folder_is_prepared_once_and_its_files_are_named(tmp_path: Path) -> None:
     folder = images(tmp_path / "My Shapes")
-    short = ("--epochs", 10, "--networks", 2, "--quiet", "--out", tmp_path / "out")
+    short = ("--epochs", 10, "--seeds", 2, "--no-compare", "--quiet", "--out", tmp_path / "out")
     found = as_json("diagnose", folder, *short)
     assert found["dataset"].startswith("my-shapes@") and found["correctness"] is None
     worst = {row["path"] for row in found["suspects"][:6]}

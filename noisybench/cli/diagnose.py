@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from noisybench import datasets
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Quiet
 from noisybench.cli.console import cell, check_folder, console, is_terminal, print_json, say, tell, write
 from noisybench.cli.options import config_options
+from noisybench.config import declared_fields
 from noisybench.diagnosis.scores import DEFAULT, SCORES, score_called
 from noisybench.errors import InvalidValue
 from noisybench.registry import DATASETS
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 BETWEEN_LINES = 10.0  # seconds
+# The store of the runs that are compared.
+COMPARED = "compared.db"
 FIELDS = (
     *("noise", "rate", "draws", "seed", "train_size", "loss", "model", "epochs"),
     *("batch_size", "lr", "augment", "precision"),
@@ -50,17 +54,26 @@ def diagnose(
     score: Annotated[
         str, typer.Option(metavar="NAME", help=f"What labels are ranked by: {', '.join(SCORES)}.")
     ] = DEFAULT,
-    networks: Annotated[
+    seeds: Annotated[
         int | None,
         typer.Option(
             min=2,
-            help="Networks to train; a score of held-out images needs one per fold."
-            " [default: 2, up to 5 for few images]",
+            help="Networks to train, each from a seed of its own and with another fold held out; their scores"
+            " are averaged. [default: one a fold]",
+            show_default=False,
         ),
     ] = None,
     folds: Annotated[
         int, typer.Option(min=2, max=20, help="Each network holds out one of so many parts of the images.")
     ] = 5,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare/--no-compare",
+            help="Train losses for noisy labels on the labels that are kept, and suggest the one of highest"
+            " noisy-validation accuracy.",
+        ),
+    ] = True,
     budget: Annotated[
         float | None,
         typer.Option(metavar="MINUTES", min=0, help="Train fewer epochs where all would take longer."),
@@ -77,7 +90,9 @@ def diagnose(
     ] = None,
     then: Annotated[
         Literal["train"] | None,
-        typer.Option(metavar="train", help="Train with the suggested loss on the labels that are kept."),
+        typer.Option(
+            metavar="train", help="Then train on the labels that are kept, with the suggested loss."
+        ),
     ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
@@ -87,11 +102,11 @@ def diagnose(
 ) -> None:
     """Find wrong labels and estimate how many there are.
 
-    Suggests what to train. No true labels are needed. A few small networks are trained on the labels as they
-    are and watched: a label that they resist is suspicious. Writes suspects.csv, page.html (to look at),
-    mask.npz (for `train --keep`) and summary.json into the folder of --out. A diagnosis that was stopped goes
-    on when the same command is given again. With --noise and --rate, or where true labels are known, it says
-    how right it was.
+    No true labels are needed. A few small networks are trained on the labels as they are and watched: a label
+    that they resist is suspicious. Losses are then compared by noisy validation, to suggest one. Writes
+    suspects.csv, page.html (to look at), mask.npz (for `train --keep`) and summary.json into the folder of
+    --out. A diagnosis that was stopped goes on when the same command is given again. With --noise and --rate,
+    or where true labels are known, it says how right it was.
     """
     if as_json and then:
         raise InvalidValue("--json and --then train both print a result: omit one of them.")
@@ -99,14 +114,18 @@ def diagnose(
     chosen = score_called(score)
     name = _prepared(dataset)
 
+    from noisybench.cli.comparison import compared, in_sentences, table_of
+    from noisybench.cli.report import print_document
     from noisybench.diagnosis import findings, outputs, page, plan
     from noisybench.diagnosis.diagnose import check_method, diagnosed_rows, n_networks
     from noisybench.diagnosis.diagnose import diagnose as carried_out
     from noisybench.diagnosis.marks import as_csv as marks_as_csv
     from noisybench.diagnosis.marks import read as read_marks
     from noisybench.inputs import Inputs, corrupt, labels_of, with_inputs
+    from noisybench.sweeps.comparison import candidates
     from noisybench.sweeps.estimate import in_words
-    from noisybench.training.device import choose_device, choose_precision, device_label, set_up
+    from noisybench.sweeps.resources import default_jobs
+    from noisybench.training.device import choose_device, choose_precision, device_label, set_up, several
 
     values["dataset"] = name
     if labels is None:
@@ -117,7 +136,8 @@ def diagnose(
     file, placed = (None, "") if labels is None else labels_of(labels, None, name)
     if placed:
         tell(placed)
-    config, inputs = with_inputs(plan.with_defaults(values), Inputs(labels=file))
+    values = plan.with_defaults(values)
+    config, inputs = with_inputs(values, Inputs(labels=file))
     check_method(config)
     prepared = datasets.load(config.dataset)
     corruption = corrupt(config, prepared) if inputs.labels is None else inputs.labels.corruption
@@ -128,24 +148,37 @@ def diagnose(
     set_up(place, precision)
 
     n = len(diagnosed_rows(config, prepared))
-    count = n_networks(chosen, networks, folds, n)
+    count = n_networks(chosen, seeds, folds)
+    losses = candidates() if compare else {}
+    devices = several(device)
+    jobs = default_jobs(max(1, len(losses)), devices)
+    # Of one network after the other; several losses are compared at once.
+    trainings = count + sum(losses.values()) / jobs
     request = {
         **{key: str(value) for key, value in given_options.items()},
         **{"fingerprint": prepared.fingerprint, "labels": corruption.sha256, "networks": count},
-        **{"folds": folds, "budget": budget, "device": device_label(place), "precision": precision},
+        **{
+            "folds": folds,
+            "budget": budget,
+            "compare": compare,
+            "device": device_label(place),
+            "precision": precision,
+        },
     }
     known = plan.read(out, request)
     if known is None:
         seconds = plan.seconds_per_epoch(config, prepared, corruption.given, folds, place, precision)
-        config = plan.fitted(config, seconds, count, budget)
+        config = plan.fitted(config, seconds, trainings, budget)
         known = {"request": request, "epochs": config.epochs, "seconds_per_epoch": seconds}
         plan.write(out, known)
     else:
         config = plan.fitted_to(config, known["epochs"])
+    estimated = in_words(known["seconds_per_epoch"] * config.epochs * trainings)
     tell(
         f"{n:,} labels of {config.dataset} in {prepared.n_classes} classes: {count} networks ({config.model},"
         f" {config.epochs} epochs, {config.loss}) on {device_label(place)}, each with 1/{folds} held out."
-        f" In all about {in_words(known['seconds_per_epoch'] * config.epochs * count)}, less what is done."
+        + f" Then {len(losses)} runs, to suggest a loss." * compare
+        + f" In all about {estimated}, less what is done."
     )
     with _watching(count, config.epochs, quiet) as watch:
         diagnosis = carried_out(
@@ -154,7 +187,7 @@ def diagnose(
             corruption.given,
             out / "work",
             score=score,
-            networks=networks,
+            networks=seeds,
             folds=folds,
             device=place,
             precision=precision,
@@ -162,25 +195,36 @@ def diagnose(
         )
     conflicting = findings.conflicts(prepared, diagnosis.rows, diagnosis.given)
     rows = outputs.suspects(diagnosis, prepared, conflicting)
-    suggestion = findings.suggestion(diagnosis)
     true = outputs.truth(prepared, config, corruption)
     correct = None if true is None else findings.correctness(diagnosis, true[diagnosis.rows])
+    summary = outputs.summary(diagnosis, prepared, config, score, correct, conflicting, rows[:SHOWN])
+    mask = outputs.mask(diagnosis, prepared, config, corruption)
+    if not as_json:
+        _show(diagnosis, prepared.classes, summary, correct)
+    suggestion = None
+    if compare:
+        runs = {name: value for name, value in values.items() if name in declared_fields()}
+        runs |= {"dataset": name, "epochs": config.epochs}
+        kept = Inputs(labels=inputs.labels, keep=mask)
+        suggestion = compared(losses, runs, kept, out / COMPARED, jobs, devices, quiet)
     written = {name: out / file for name, file in outputs.FILES.items()}
     if marked is not None:
+        corrected = marked.corrected(corruption.given)
+        mask = outputs.mask(diagnosis, prepared, config, corruption, marked)
         written["labels"] = out / outputs.LABELS
         labels = str(written["labels"])
-    told = [] if labels is None else ["--dataset", name, "--labels", labels]
-    told += ["--keep", str(written["mask"]), "--loss", suggestion.loss]
-    told += [] if config.train_size is None else ["--train-size", str(config.train_size)]
-    command = shlex.join(["noisybench", "train", *told])
-    summary = outputs.summary(
-        diagnosis, prepared, config, score, suggestion, command, correct, conflicting, rows[:SHOWN]
-    )
-    mask = outputs.mask(diagnosis, prepared, config, corruption, marked)
-    if marked is not None:
-        corrected = marked.corrected(corruption.given)
         write(written["labels"], marks_as_csv(corrected, prepared), quiet=True)
         tell(f"{len(marked.rows):,} labels are marked, {marked.n_wrong:,} of them wrong.")
+    loss = config.loss if suggestion is None else suggestion.loss
+    told = [] if labels is None else ["--dataset", name, "--labels", labels]
+    told += ["--keep", str(written["mask"]), "--loss", loss]
+    told += [] if config.train_size is None else ["--train-size", str(config.train_size)]
+    summary["suggestion"] = {
+        "loss": loss,
+        "command": shlex.join(["noisybench", "train", *told]),
+        "words": in_sentences(suggestion, config),
+        "comparison": None if suggestion is None else asdict(suggestion),
+    }
     write(written["suspects"], outputs.as_csv(rows), quiet=True)
     write(written["page"], page.render(diagnosis, prepared, summary, rows), quiet=True)
     write(written["mask"], mask.encode(), quiet=True)
@@ -188,7 +232,9 @@ def diagnose(
     if as_json:
         print_json(summary)
         return
-    _show(diagnosis, prepared.classes, summary, correct)
+    if suggestion is not None:
+        print_document(table_of(suggestion))
+    say(f"\n{summary['suggestion']['words']} Train with:\n  {summary['suggestion']['command']}")
     say(f"\nWritten: {', '.join(str(path) for path in written.values())}")
     if then:
         from noisybench.cli.train import train
@@ -197,7 +243,7 @@ def diagnose(
             dataset=name,
             labels=labels,
             keep=written["mask"],
-            loss=suggestion.loss,
+            loss=loss,
             train_size=config.train_size,
             db=db,
             device=device,
@@ -292,8 +338,6 @@ def _show(
     say("What this cannot see:")
     for sentence in CANNOT_SEE:
         say(f"  - {sentence}")
-    say(f"\nSuggested loss: {summary['suggestion']['loss']} ({summary['suggestion']['reason']}). Train with:")
-    say(f"  {summary['suggestion']['command']}")
 
 
 def _show_matrix(diagnosis: "Diagnosis", classes: tuple[str, ...], pairs: "list[Pair]") -> None:

@@ -1,6 +1,5 @@
 """`noisybench tune`: a search for the setting of highest noisy-validation accuracy."""
 
-import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ from noisybench.reporting.plotting import check_suffix
 
 if TYPE_CHECKING:
     from noisybench.reporting.tables import Table
-    from noisybench.store import Row
     from noisybench.sweeps.search import Search, Trial
 
 STATES = ("completed", "stopped", "failed", "running", "open")
@@ -193,10 +191,11 @@ def table_of(search: "Search", trials: list["Trial"], importances: dict[str, flo
         for trial in trials
     ]
     run = next(iter(trials[0].rows.values()))
-    images = f"{validation_of(run):,} validation images{f' at each of {n_seeds} seeds' * (n_seeds > 1)}"
+    best = trials[0]
+    images = f"{best.n_validation:,} validation images{f' at each of {n_seeds} seeds' * (n_seeds > 1)}"
     notes = [
         f"The accuracy of a trial, on {images}, has a standard error of"
-        f" {100 * standard_error(run) / math.sqrt(n_seeds):.1f} points: closer settings are not told apart,"
+        f" {100 * best.standard_error:.1f} points: closer settings are not told apart,"
         " and that of the best is flattering. More --seeds tell more apart.",
     ]
     if importances:
@@ -212,18 +211,3 @@ def table_of(search: "Search", trials: list["Trial"], importances: dict[str, flo
         notes=notes,
         cells=pd.DataFrame(map(_record, trials)),
     )
-
-
-def validation_of(run: "Row") -> int:
-    """How many validation images a completed run without a mask had."""
-    from noisybench.datasets.dataset import DatasetName
-    from noisybench.registry import DATASETS
-
-    own = DATASETS[DatasetName.read(run["dataset"]).stem].metadata.n_validation
-    return own or round(run["n_train"] * run["validation"] / (1 - run["validation"]))
-
-
-def standard_error(run: "Row") -> float:
-    """Of the noisy-validation accuracy of a run, as that of a fraction of so many images."""
-    accuracy = run["val_accuracy"]
-    return math.sqrt(accuracy * (1 - accuracy) / validation_of(run))

@@ -13,15 +13,13 @@ from noisybench.datasets import Dataset
 from noisybench.diagnosis.estimate import Estimate, estimate
 from noisybench.diagnosis.injection import Calibration, calibrate, calibrated, inject
 from noisybench.diagnosis.observing import Labels, Observation, Part, digest_of, observe, parts
-from noisybench.diagnosis.scores import DEFAULT, Evidence, Score, score_called
+from noisybench.diagnosis.scores import DEFAULT, Evidence, Score, log_odds, score_called
 from noisybench.errors import InvalidValue
 from noisybench.labels.drawing import labels_sha256
 from noisybench.results import Epoch
 from noisybench.seeding import generator
 
 FOLDS = 5
-# So many held-out images make an estimate, where five networks can give them.
-HELD_OUT = 2000
 Watch = Callable[[int, Epoch], None]
 
 
@@ -120,7 +118,7 @@ def diagnose(
     config: how the networks are trained; its model, epochs, loss, seed, train_size count.  given: the labels
     of all training images.  folder: where trainings keep their state; a diagnosis that was killed goes on
     from there.  score: a name in `scores.SCORES`.  networks: how many are trained, at least 2, by default as
-    `n_networks` says; network k holds out fold k of `folds`.  All but the first have some more labels made
+    many as `folds`; network k holds out fold k.  All but the first have some more labels made
     wrong.  watch: called with the number of a network, from 0, and each of its epochs.  Raises InputError or
     RunFailed.
     """
@@ -128,7 +126,7 @@ def diagnose(
     check_method(config)
     device = device or torch.device("cpu")
     rows = diagnosed_rows(config, dataset)
-    count = n_networks(chosen, networks, folds, len(rows))
+    count = n_networks(chosen, networks, folds)
     own = given[rows]
     if len(rows) < 2 * folds:
         raise InvalidValue(f"There are {len(rows)} images, too few to divide into {folds} folds.")
@@ -155,11 +153,10 @@ def diagnose(
     return _conclude(chosen, rows, own, planned, observations)
 
 
-def n_networks(score: Score, networks: int | None, folds: int, n: int) -> int:
-    """How many networks to train on n images: as many as asked for, else 2 to 5, so that there are HELD_OUT
-    held-out images; one a fold at least for a score that needs it.  Raises InvalidValue."""
-    if networks is None:
-        networks = min(5, max(2, -(-HELD_OUT * folds // n)))
+def n_networks(score: Score, networks: int | None, folds: int) -> int:
+    """How many networks to train: as many as asked for, else one a fold; one a fold at least for a score that
+    needs each image held out.  Raises InvalidValue."""
+    networks = folds if networks is None else networks
     if networks < 2 or folds < 2:
         raise InvalidValue("At least 2 networks and 2 folds are needed: one judges what the other held out.")
     return max(networks, folds) if score.needs_held_out else networks
@@ -180,23 +177,24 @@ def _conclude(
     evidence = _evidence(given, planned, observations)
     seen = ~np.isnan(evidence.held_out[:, 0])
     anchors = estimate(evidence.held_out[seen], given[seen])
+    evidence = replace(evidence, transition=anchors.smoothed)
     scored = []
     for part, observation in zip(planned[1:], observations[1:], strict=True):
         alone = _evidence(part.labels, [replace(part, injected=part.injected[:0])], [observation])
-        alone = replace(alone, held_out=evidence.held_out, features=evidence.features)
+        alone = replace(
+            alone, held_out=evidence.held_out, features=evidence.features, transition=evidence.transition
+        )
         values = score.compute(alone.at(part.inside))
         scored.append((values, np.isin(part.inside, part.injected)))
     calibration = calibrate(scored)
     probability = np.where(
         seen[:, None], (evidence.probability + evidence.held_out) / 2, evidence.probability
     )
-    others = probability.copy()
-    np.put_along_axis(others, given[:, None], -1, axis=1)
     return Diagnosis(
         rows=rows,
         given=given,
         scores=score.compute(evidence),
-        suggested=others.argmax(axis=1),
+        suggested=log_odds(evidence).argmax(axis=1),
         probability=probability,
         estimate=calibrated(anchors, calibration, len(rows)),
         calibration=calibration,
@@ -209,7 +207,7 @@ def _evidence(given: Labels, planned: list[Part], observations: list[Observation
     n, n_classes = len(given), observations[0].probability.shape[1]
     margin = np.full((len(planned), n), np.nan)
     late_loss = np.full((len(planned), n), np.nan)
-    sums = {"probability": np.zeros((n, n_classes)), "held_out": np.zeros((n, n_classes))}
+    sums = {name: np.zeros((n, n_classes)) for name in ("probability", "log_probability", "held_out")}
     counts = {name: np.zeros((n, 1)) for name in sums}
     for k, (part, observation) in enumerate(zip(planned, observations, strict=True)):
         honest = ~np.isin(part.inside, part.injected)
@@ -218,6 +216,8 @@ def _evidence(given: Labels, planned: list[Part], observations: list[Observation
         late_loss[k, places] = observation.late_loss[honest]
         for name, at, values in (
             ("probability", places, observation.probability[honest]),
+            ("log_probability", places, observation.log_probability[honest]),
+            ("log_probability", part.outside, observation.held_out_log),
             ("held_out", part.outside, observation.held_out),
         ):
             sums[name][at] += values
@@ -231,4 +231,4 @@ def _evidence(given: Labels, planned: list[Part], observations: list[Observation
         ordered = np.empty_like(features)
         ordered[np.concatenate([planned[0].inside, planned[0].outside])] = features
         features = ordered
-    return Evidence(given, margin, late_loss, means["probability"], means["held_out"], features)
+    return Evidence(given, margin, late_loss, **means, features=features, transition=np.eye(n_classes))

@@ -18,6 +18,9 @@ FEWEST_ANCHORS = 10
 # How far the estimate may be off per unit of the network's own error, measured on data with known truth.
 BIAS = 0.3
 CONFIDENCE = 1.96
+# Where wrong labels are looked for, the matrix is drawn at least so far towards that of uniform noise, whose
+# rate is at least this.
+LEAST_SMOOTHING, LEAST_RATE = 0.1, 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,7 @@ class Estimate:
     is never predicted is that of the identity.  prior: (classes,), the estimated share of each true class.
     error: the share of images that the network itself gets wrong, as far as it can tell.
     unseen: classes that are predicted for too few held-out images to say anything about them.
+    chance: how much of the differences between pairs of classes chance alone explains, from 0 to 1.
     """
 
     rate: float
@@ -37,6 +41,18 @@ class Estimate:
     prior: NDArray[np.float64]
     error: float
     unseen: tuple[int, ...]
+    chance: float
+
+    @property
+    def smoothed(self) -> Matrix:
+        """The transition matrix (classes, classes), drawn towards that of uniform noise of the same rate as
+        far as chance explains the differences (James & Stein 1961), and without zeros."""
+        n_classes = len(self.transition)
+        rate = min(max(self.rate, LEAST_RATE), 1 - LEAST_RATE)
+        uniform = np.full((n_classes, n_classes), rate / (n_classes - 1))
+        np.fill_diagonal(uniform, 1 - rate)
+        weight = max(self.chance, LEAST_SMOOTHING)
+        return (1 - weight) * self.transition + weight * uniform
 
 
 def estimate(held_out: Matrix, given: Labels) -> Estimate:
@@ -59,7 +75,7 @@ def estimate(held_out: Matrix, given: Labels) -> Estimate:
     low = min(rate * (1 - error), rate - BIAS * error, *others)
     high = max(rate + BIAS * error, *others)
     interval = (max(0.0, low - sampling), min(1.0, high + sampling))
-    return Estimate(rate, interval, transition, prior, error, unseen)
+    return Estimate(rate, interval, transition, prior, error, unseen, _chance(transition, prior, len(given)))
 
 
 def transition_by_anchors(held_out: Matrix, given: Labels, share: float) -> tuple[Matrix, tuple[int, ...]]:
@@ -90,6 +106,16 @@ def transition_by_anchors(held_out: Matrix, given: Labels, share: float) -> tupl
 
 def _rate(transition: Matrix, prior: NDArray[np.float64]) -> float:
     return float(prior @ (1 - transition.diagonal()))
+
+
+def _chance(transition: Matrix, prior: NDArray[np.float64], n: int) -> float:
+    """The variance of the flip rates of pairs that their few anchors would give equal rates, as a share of
+    the variance that is found."""
+    pairs = ~np.eye(len(prior), dtype=np.bool_)
+    rates = transition[pairs]
+    anchors = np.repeat(np.maximum(ANCHORS * prior * n, FEWEST_ANCHORS), len(prior) - 1)
+    expected = (rates.mean() * (1 - rates.mean()) / anchors).mean()
+    return float(min(1, expected / max(rates.var(), 1e-12)))
 
 
 def _standard_error(transition: Matrix, prior: NDArray[np.float64], n: int) -> float:

@@ -1,4 +1,4 @@
-"""What follows from a diagnosis: confused pairs, how right it was, what to train, what to look at."""
+"""What follows from a diagnosis: confused pairs, how right it was, what to look at."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,11 +14,6 @@ from noisybench.diagnosis.observing import Labels
 from noisybench.errors import join_limited
 
 FEW_IMAGES = 20
-# Of the wrong labels of a class, the share that one other class gets, from where noise counts as
-# class-dependent.
-CONCENTRATED = 0.5
-LITTLE_NOISE = 0.05
-MANY_CLASSES = 50
 WEAK = 0.4
 POLLUTED = 0.5
 
@@ -100,40 +95,6 @@ def correctness(diagnosis: Diagnosis, true: Labels) -> Correctness | None:
         flagged_precision=float(wrong[flagged].mean()) if flagged.any() else None,
         flagged_recall=float(flagged[wrong].mean()),
         recall=tuple(float(part.mean()) if len(part) else None for part in by_class),
-    )
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """The loss to train with, and why."""
-
-    loss: str
-    reason: str
-
-
-def suggestion(diagnosis: Diagnosis) -> Suggestion:
-    """The loss that did best, in our own measurements, under noise of the estimated rate and kind."""
-    n_classes = len(diagnosis.transition)
-    flips = diagnosis.transition.copy()
-    np.fill_diagonal(flips, 0)
-    flips *= diagnosis.estimate.prior[:, None]
-    concentrated = flips.max(axis=1).sum() / max(flips.sum(), 1e-12) > CONCENTRATED
-    if diagnosis.rate < LITTLE_NOISE:
-        return Suggestion("cce", "little noise: robust losses gain nothing, and learn more slowly")
-    if n_classes >= MANY_CLASSES:
-        return Suggestion(
-            "cce", "many classes: lq learns slowly there, as its gradient is f^q times that of cce"
-        )
-    if concentrated:
-        return Suggestion(
-            "cce",
-            "most wrong labels of a class are of one other class: in Table 1, small, of"
-            " benchmarks/RESULTS.md, lq gained little over cce against that",
-        )
-    return Suggestion(
-        "lq(q=0.7)",
-        "wrong labels are spread over the classes: in Table 1, small, of benchmarks/RESULTS.md, lq then led"
-        " cce by up to 4 points",
     )
 
 

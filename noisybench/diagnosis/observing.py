@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ from noisybench.training.resume import Resume, restore
 Labels = NDArray[np.int64]
 WHAT = "a record of `noisybench diagnose`"
 FINISHED = "finished.npz"
+# Early epochs of a network that learns wrong labels by heart tell most, and late ones of another network:
+# which it is, the held-out accuracy by epoch knows.
+WEIGHT = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +51,18 @@ class Observation:
 
     margin, late_loss: (inside,), as of `scores.Evidence`, for the label that the network trained with.
     probability: (inside, classes), the softmax averaged over the epochs.  held_out: (outside, classes),
-    averaged over their second half.  features: (inside + outside, units), of the last epoch, or (0, 0).
-    val_accuracy: the share of held-out images that are predicted as their given label, by epoch.
+    averaged over their second half.  log_probability, held_out_log: the logarithm of these softmaxes,
+    averaged over all epochs with the weights exp(WEIGHT · held-out accuracy).  features: (inside + outside,
+    units), of the last epoch, or (0, 0).  val_accuracy: the share of held-out images that are predicted as
+    their given label, by epoch.
     """
 
     margin: NDArray[np.float64]
     late_loss: NDArray[np.float64]
     probability: NDArray[np.float64]
     held_out: NDArray[np.float64]
+    log_probability: NDArray[np.float64]
+    held_out_log: NDArray[np.float64]
     features: NDArray[np.float32]
     val_accuracy: list[float] = field(default_factory=list)
 
@@ -70,6 +78,8 @@ class Watching:
             "late_loss": torch.zeros(n, dtype=torch.float64),
             "probability": torch.zeros(n, c),
             "held_out": torch.zeros(m, c),
+            "log_probability": torch.zeros(n, c),
+            "held_out_log": torch.zeros(m, c),
         }
         epochs = training.config.epochs
         self.late_from, self.half_from = epochs - max(1, epochs // 3) + 1, epochs // 2 + 1
@@ -81,11 +91,20 @@ class Watching:
         given = training.given[:, None]
         others = logits.scatter(1, given, -torch.inf).amax(dim=1)
         self._add("margin", logits.gather(1, given)[:, 0] - others)
-        self._add("probability", logits.softmax(dim=1))
+        inside = logits.log_softmax(dim=1)
+        outside = training.validation_logits().float().log_softmax(dim=1)
+        weight = self._weight(training.epochs[-1])
+        self._add("probability", inside.exp())
+        self._add("log_probability", weight * inside)
+        self._add("held_out_log", weight * outside)
         if epoch >= self.late_from:
             self._add("late_loss", cross_entropy(logits, training.given, reduction="none"))
         if epoch >= self.half_from:
-            self._add("held_out", training.validation_logits().float().softmax(dim=1))
+            self._add("held_out", outside.exp())
+
+    @staticmethod
+    def _weight(epoch: Epoch) -> float:
+        return math.exp(WEIGHT * epoch.val_accuracy)
 
     def _add(self, name: str, values: Tensor) -> None:
         self.sums[name] += values.cpu().to(self.sums[name].dtype)
@@ -104,7 +123,13 @@ class Watching:
     def observation(self, features: NDArray[np.float32]) -> Observation:
         """The means, once training has ended."""
         epochs = self.training.config.epochs
-        counts = {"late_loss": epochs - self.late_from + 1, "held_out": epochs - self.half_from + 1}
+        weights = sum(map(self._weight, self.training.epochs))
+        counts = {
+            "late_loss": epochs - self.late_from + 1,
+            "held_out": epochs - self.half_from + 1,
+            "log_probability": weights,
+            "held_out_log": weights,
+        }
         means = {name: (v / counts.get(name, epochs)).double().numpy() for name, v in self.sums.items()}
         accuracies = [epoch.val_accuracy for epoch in self.training.epochs]
         return Observation(**means, features=features, val_accuracy=accuracies)
@@ -221,7 +246,8 @@ def parts(n: int, folds: int, networks: int, given: Labels, seed: int) -> list[P
 
 
 def digest_of(config: Config, labels: str, part: Part) -> str:
-    """A name for the training of a part, which no other training has."""
+    """A name for the training of a part and what is observed, which no other training has."""
     content = b"".join(array.astype("<i8").tobytes() for array in vars(part).values())
-    described = json.dumps([config.identity, labels]).encode()
+    observed = [field.name for field in fields(Observation)]
+    described = json.dumps([config.identity, labels, observed]).encode()
     return hashlib.sha256(described + content).hexdigest()[:16]

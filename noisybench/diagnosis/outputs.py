@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.diagnosis.diagnose import Diagnosis
-from noisybench.diagnosis.findings import Correctness, Suggestion, confused_pairs, notes
+from noisybench.diagnosis.findings import Correctness, confused_pairs, notes
 from noisybench.diagnosis.marks import Marks
 from noisybench.diagnosis.observing import Labels
 from noisybench.labels.drawing import Corruption, labels_sha256
@@ -75,7 +75,7 @@ def as_csv(rows: list[dict[str, Any]]) -> bytes:
 
 
 def mask(
-    diagnosis: Diagnosis, dataset: Dataset, config: Config, corruption: Corruption, marks: Marks | None
+    diagnosis: Diagnosis, dataset: Dataset, config: Config, corruption: Corruption, marks: Marks | None = None
 ) -> Mask:
     """The mask that leaves out the labels to distrust, for `train --keep`; images not diagnosed are kept.
 
@@ -115,8 +115,6 @@ def summary(
     dataset: Dataset,
     config: Config,
     score: str,
-    suggestion: Suggestion,
-    command: str,
     correct: Correctness | None,
     conflicting: NDArray[np.bool_],
     worst: list[dict[str, Any]],
@@ -148,7 +146,6 @@ def summary(
             "rate": calibration.rate,
         },
         "notes": notes(diagnosis, dataset, int(conflicting.sum())),
-        "suggestion": {**asdict(suggestion), "command": command},
         "correctness": None if correct is None else {**asdict(correct), "rate": correct.rate},
         "suspects": worst,
     }

@@ -59,16 +59,19 @@ def seconds_per_epoch(
     return 4 / 3 * epochs[-1].seconds * len(rows) / len(tried)
 
 
-def fitted(config: Config, seconds: float, networks: int, budget: float | None) -> Config:
-    """The config with as many epochs as fit into a budget of minutes, if any.  Raises InvalidValue."""
+def fitted(config: Config, seconds: float, trainings: float, budget: float | None) -> Config:
+    """The config with as many epochs as fit into a budget of minutes, if any.
+
+    seconds: an epoch's; trainings: how many there are, one after the other.  Raises InvalidValue.
+    """
     if budget is None:
         return config
-    most = int(60 * budget * IN_TRAINING / max(networks * seconds, 1e-9))
+    most = int(60 * budget * IN_TRAINING / max(trainings * seconds, 1e-9))
     if most < LEAST:
         raise InvalidValue(
             f"--budget {budget:g} allows {most} epochs, but at least {LEAST} are needed, which take about"
-            f" {LEAST * networks * seconds / 60 / IN_TRAINING:.1f} minutes. Allow more, take a smaller"
-            " --model, or diagnose a part with --train-size."
+            f" {LEAST * trainings * seconds / 60 / IN_TRAINING:.1f} minutes. Allow more, take a smaller"
+            " --model, diagnose a part with --train-size, or compare no losses with --no-compare."
         )
     return fitted_to(config, min(most, config.epochs))
 

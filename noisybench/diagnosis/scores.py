@@ -4,7 +4,7 @@ NumPy is imported for its types only: the command line lists the names without i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from noisybench.errors import UnknownName
@@ -27,24 +27,31 @@ class Evidence:
     entropy averaged over the last third of these epochs; both NaN where the network did not train on the
     image with its given label.  probability: (n, classes), the softmax averaged over epochs and over the
     networks that trained on the image.  held_out: (n, classes), the softmax averaged over the second half of
-    the epochs of the network that did not train on the image; NaN where every network did.  features:
-    (n, units), of one network; (0, 0) where they are not recorded.
+    the epochs of the network that did not train on the image; NaN where every network did.
+    log_probability: (n, classes), the logarithm of the softmax averaged over all networks, where epochs of
+    higher held-out accuracy count more.  features: (n, units), of one network; (0, 0) where they are not
+    recorded.  transition: (classes, classes), an estimate of the probability of each given class for each
+    true class, without zeros.
     """
 
     given: "NDArray[np.int64]"
     margin: "Values"
     late_loss: "Values"
     probability: "Values"
+    log_probability: "Values"
     held_out: "Values"
     features: "NDArray[np.float32]"
+    transition: "Values"
 
     def at(self, places: "NDArray[np.int64]") -> "Evidence":
         """What was observed of some of the labels."""
-        return Evidence(
+        return replace(
+            self,
             given=self.given[places],
             margin=self.margin[:, places],
             late_loss=self.late_loss[:, places],
             probability=self.probability[places],
+            log_probability=self.log_probability[places],
             held_out=self.held_out[places],
             features=self.features[places] if len(self.features) else self.features,
         )
@@ -91,6 +98,29 @@ def mean_over_networks(values: "Values") -> "Values":
     return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
+def log_odds(evidence: Evidence) -> "Values":
+    """The logarithm of the odds that an image is of each class rather than of its given one, (n, classes);
+    minus infinity at the given class.
+
+    By Bayes' rule: how much more the networks see the class in the image, times how much more often the
+    class gets this label.
+    """
+    import numpy as np
+
+    given = evidence.given
+    seen = evidence.log_probability - of_given(evidence.log_probability, given)[:, None]
+    labelled = np.log(evidence.transition[:, given].T)
+    odds = seen + labelled - of_given(labelled, given)[:, None]
+    np.put_along_axis(odds, given[:, None], -np.inf, axis=1)
+    return np.asarray(odds)
+
+
+def _posterior(evidence: Evidence) -> "Values":
+    from scipy.special import logsumexp
+
+    return -logsumexp(log_odds(evidence), axis=1)  # type: ignore[no-any-return]
+
+
 def _margin(evidence: Evidence) -> "Values":
     return mean_over_networks(evidence.margin)
 
@@ -131,6 +161,11 @@ def _rank_average(evidence: Evidence) -> "Values":
 SCORES = {
     score.name: score
     for score in (
+        Score(
+            "posterior",
+            "log odds that the label is right, by the networks and the estimated noise",
+            _posterior,
+        ),
         Score("margin", "logit of the given label minus the largest other, averaged over epochs", _margin),
         Score("late-loss", "minus the cross entropy, averaged over the last third of the epochs", _late_loss),
         Score("self-confidence", "held-out softmax of the given label", _self_confidence, True),
@@ -149,7 +184,7 @@ SCORES = {
         Score("rank-average", "mean rank by margin, late-loss and self-confidence", _rank_average, True),
     )
 }
-DEFAULT = "margin"
+DEFAULT = "posterior"
 
 
 def score_called(name: str) -> Score:

@@ -32,7 +32,7 @@ def at_least_float32(logits: "Tensor") -> "Tensor":
     return logits if logits.element_size() >= 4 else logits.float()
 
 
-@METHODS.register("cce", aliases=("ce", "cross-entropy", "crossentropy"))
+@METHODS.register("cce", aliases=("ce", "cross-entropy", "crossentropy"), compared=("",))
 def cce(logits: "Tensor", labels: "Tensor") -> "Tensor":
     """Categorical cross entropy, -log f_y (Eq. 2)."""
     from torch.nn.functional import cross_entropy
@@ -59,7 +59,12 @@ def unhinged(logits: "Tensor", labels: "Tensor") -> "Tensor":
     return box_cox(log_f, 1) if log_f.element_size() == 8 else -log_f.expm1()
 
 
-@METHODS.register("lq", year=2018, aliases=("gce", "generalized-cross-entropy", "generalised-cross-entropy"))
+@METHODS.register(
+    "lq",
+    year=2018,
+    aliases=("gce", "generalized-cross-entropy", "generalised-cross-entropy"),
+    compared=("q=0.3", "q=0.7"),
+)
 def lq(logits: "Tensor", labels: "Tensor", *, q: Q = 0.7) -> "Tensor":
     """Generalised cross entropy, (1 - f_y^q) / q (Eq. 6)."""
     return box_cox(log_likelihood(logits, labels), q)

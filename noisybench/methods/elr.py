@@ -26,7 +26,7 @@ Beta = Annotated[float, Option("how much of a running target stays at each step"
 Strength = Annotated[float, Option("factor λ of the regularisation", minimum=0)]
 
 
-@METHODS.register("elr", year=2020)
+@METHODS.register("elr", year=2020, compared=("",))
 class EarlyLearningRegularisation(Method):
     """Early-learning regularisation: running targets for each sample (Liu et al. 2020).
 

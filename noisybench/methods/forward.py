@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 METHODS.register("forward-t", year=2017)(forward_t)
 
 
-@METHODS.register("forward-that", year=2017, passes=2)
+@METHODS.register("forward-that", year=2017, passes=2, compared=("",))
 class ForwardEstimated(Method):
     """Forward correction with a matrix T̂ that the cce run of the seed estimates (Patrini et al. 2017)."""
 

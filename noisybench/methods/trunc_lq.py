@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@METHODS.register("trunc-lq", year=2018, aliases=("truncated-gce", "truncated-lq", "tgce", "trunc-gce"))
+@METHODS.register(
+    "trunc-lq",
+    year=2018,
+    aliases=("truncated-gce", "truncated-lq", "tgce", "trunc-gce"),
+    compared=("q=0.7, k=0.3", "q=0.7, k=0.5"),
+)
 class TruncatedLq(Method):
     """Truncated L_q (Eq. 9), trained by alternate convex search: L_q over the samples with f_y > k.
 

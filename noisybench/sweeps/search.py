@@ -5,14 +5,16 @@ Optuna's study is made anew from them for each question.  So a search that was k
 machines is the merge of their stores, and nothing is kept twice.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config
+from noisybench.datasets.dataset import DatasetName
 from noisybench.errors import InputError
-from noisybench.registry import METHODS
+from noisybench.registry import DATASETS, METHODS
 from noisybench.results import Epoch, Pruning
 from noisybench.seeding import generator
 from noisybench.store import Row
@@ -66,6 +68,18 @@ class Trial:
     def accuracy(self) -> float:
         """The noisy-validation accuracy of a completed trial: the mean over its seeds."""
         return fmean(row["val_accuracy"] for row in self.rows.values())
+
+    @property
+    def n_validation(self) -> int:
+        """How many validation images each run has."""
+        row = next(iter(self.rows.values()))
+        info = DATASETS[DatasetName.read(row["dataset"]).stem].metadata
+        return info.n_validation or round(row["validation"] * (row["train_size"] or info.counts[0]))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the accuracy, as that of a fraction of so many images at each seed."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.n_validation / len(self.rows))
 
 
 def is_stopped(row: Row) -> bool:
