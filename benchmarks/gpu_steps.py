@@ -237,10 +237,12 @@ def replay() -> Found:
     loop, recorded, again = made(STEP_BY_STEP), made(CAPTURED), made(CAPTURED)
     list(loop.run())
     saved: list[Any] = []
-    list(recorded.run(lambda epoch: saved.append(copy.deepcopy((state_of(recorded), recorded.epochs)))))
-    state, epochs = saved[2]
-    restore(again, state)
-    again.epochs = list(epochs)
+
+    def save(epoch: int) -> None:
+        saved.append(copy.deepcopy((state_of(recorded), recorded.epochs, recorded.prunings)))
+
+    list(recorded.run(save))
+    restore(again, *saved[2])
     list(again.run())
 
     def same(a: Training, b: Training) -> bool:

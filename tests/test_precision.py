@@ -103,6 +103,7 @@ def test_the_precision_is_recorded(tmp_path: Path) -> None:
 
 def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path) -> None:
     one = training("fp32", epochs=2, train_size=100)
-    Resume(tmp_path, one.config.identity, "fp32").offer(one, 1)
-    assert Resume(tmp_path, one.config.identity, "fp32").read() is not None
-    assert Resume(tmp_path, one.config.identity, "bf16").read() is None
+    list(one.run())
+    Resume(tmp_path, one.config.identity, "fp32").offer(one, 2)
+    assert Resume(tmp_path, one.config.identity, "fp32").read(one) is not None
+    assert Resume(tmp_path, one.config.identity, "bf16").read(one) is None

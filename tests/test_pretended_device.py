@@ -1,6 +1,5 @@
 """Training on a pretended CUDA device: no tensors of two devices, no wait in a step, the bits of the CPU."""
 
-import copy
 import io
 from collections.abc import Callable
 from typing import Any
@@ -106,7 +105,7 @@ def test_every_method_trains_by_a_recorded_step_and_resumes_to_the_bits_of_the_c
         def save(epoch: int) -> None:
             memory = io.BytesIO()
             torch.save(state_of(first), memory)
-            saved.append((memory.getvalue(), copy.deepcopy(first.epochs)))
+            saved.append((memory.getvalue(), list(first.epochs), list(first.prunings)))
 
         device.waits.clear()
         events = first.run(save)
@@ -115,9 +114,8 @@ def test_every_method_trains_by_a_recorded_step_and_resumes_to_the_bits_of_the_c
         more = 2 * method.views + bool(method.random_numbers(10)) + 3 * method.trusted_batches
         assert device.waits.total() <= WAITS_OF_AN_EPOCH + more, device.waits
         list(events)
-        content, epochs = saved[0]
-        restore(second, torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
-        second.epochs = epochs
+        content, *measured = saved[0]
+        restore(second, torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), *measured)
         list(second.run())
         first.estimated_transition()
         assert equal(first, second)

@@ -10,7 +10,7 @@ from commands import noisybench
 from noisybench.store import Store
 from noisybench.sweeps import resources
 from noisybench.sweeps.resources import MEMORY_PER_RUN, cores, default_jobs, threads_per_job
-from noisybench.training import device
+from noisybench.training import device, memory
 
 MACHINE = 64 * MEMORY_PER_RUN
 
@@ -20,8 +20,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of 16 cores and much memory, and the folder that has the files of its control groups."""
     monkeypatch.setattr(resources, "cores", lambda: 16)
     monkeypatch.setattr(os, "sysconf", lambda name: MACHINE if name == "SC_PHYS_PAGES" else 1)
-    monkeypatch.setattr(resources, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(resources, "CGROUP_MOUNT", tmp_path / "mount")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(memory, "CGROUP_MOUNT", tmp_path / "mount")
     return tmp_path
 
 
@@ -85,9 +85,10 @@ def test_this_machine() -> None:
 def test_pixels_that_do_not_fit_into_memory_are_told_before_a_run_begins(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1,297 digits of 8×8, 16×16 with their border, against 100 kB."""
-    monkeypatch.setattr(resources, "memory", lambda: 100_000)
-    result = noisybench("train", "--epochs", 1, "--augment", "flip-crop")
+    """1,297 digits of 8×8, 16×16 with their border, against 200 kB, in which this network fits."""
+    monkeypatch.setattr(memory, "memory", lambda: 200_000)
+    small = ("train", "--epochs", 1, "--model", "mlp(hidden=32)", "--quiet")
+    result = noisybench(*small, "--augment", "flip-crop")
     assert result.exit_code == 2 and "--train-size" in result.stderr and "--image-size" in result.stderr
     assert not Store.open(database).runs()
-    assert noisybench("train", "--epochs", 1, "--train-size", 300, "--quiet").exit_code == 0
+    assert noisybench(*small, "--train-size", 300).exit_code == 0

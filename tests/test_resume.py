@@ -114,10 +114,10 @@ def resume_file(store: Store, config: Config) -> Path:
 CONFIG = Config.create(**CASES[0])
 
 
-def interrupted(store: Store, events: int = 5) -> Path:
+def interrupted(store: Store, events: int = 5, config: Config = CONFIG) -> Path:
     with pytest.raises(Killed):
-        running.run(CONFIG, store, CPU, KilledAfter(events))
-    return resume_file(store, CONFIG)
+        running.run(config, store, CPU, KilledAfter(events))
+    return resume_file(store, config)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,7 @@ def diagnose(
     from noisybench.sweeps.estimate import in_words
     from noisybench.sweeps.resources import default_jobs
     from noisybench.training.device import choose_device, choose_precision, device_label, set_up, several
+    from noisybench.training.memory import check_network
 
     values["dataset"] = name
     if labels is None:
@@ -146,6 +147,7 @@ def diagnose(
     place = choose_device(device)
     precision = choose_precision(config.precision, place)
     set_up(place, precision)
+    check_network(config, prepared, place)
 
     n = len(diagnosed_rows(config, prepared))
     count = n_networks(chosen, seeds, folds)

@@ -182,8 +182,9 @@ def sweep(
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, planned, prepared, with_seeds
-    from noisybench.training.device import check_device, several
+    from noisybench.training.device import check_device, choose_device, several
     from noisybench.training.gpu_options import GpuOptions
+    from noisybench.training.memory import check_networks
 
     check_device(device)
     gpu = GpuOptions(capture, compiled, deterministic)
@@ -219,6 +220,8 @@ def sweep(
         for problem in problems:
             warn(problem)
         return
+    if at_once:
+        check_networks((job.config for job in jobs), choose_device(devices[0]))
     if network_warning(db):
         warn(network_warning(db))
     if not quiet:

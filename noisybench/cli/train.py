@@ -94,6 +94,7 @@ def train(
     from noisybench.sweeps.sweep import carry_out, plan, planned
     from noisybench.training.device import check_device, choose_device
     from noisybench.training.gpu_options import GpuOptions
+    from noisybench.training.memory import check_network
 
     check_device(device)
     gpu = GpuOptions(capture, compiled, deterministic)
@@ -129,6 +130,7 @@ def train(
         data = run_data(config, inputs)
         chosen = choose_device(device)
         gpu.check(chosen.type)
+        check_network(config, data.dataset, chosen)
         follow_quota()
         store = Store.open(db)
     for job in jobs:

@@ -91,7 +91,8 @@ def tune(
     from noisybench.sweeps.search import WHOLE, Search
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.space import Space
-    from noisybench.training.device import several
+    from noisybench.training.device import choose_device, several
+    from noisybench.training.memory import check_networks
 
     suffix = None if figure is None else check_suffix(figure)
     first = 0 if values["seed"] is None else declared_fields()["seed"].read("seed", values["seed"])
@@ -105,6 +106,7 @@ def tune(
             tell(f"Shard {part} has {trials} trials, in {db}.")
     space.run(space.first, first)  # a setting that cannot be trained is refused before a store is made
     devices = several(device)
+    check_networks([space.config(space.first, first)], choose_device(devices[0]))
     if network_warning(db):
         warn(network_warning(db))
     store = Store.open(db)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -114,11 +115,11 @@ class Watching:
         epochs = [asdict(epoch) for epoch in self.training.epochs]
         npz.write(path, npz.encode({"epochs": epochs}, **{k: v.numpy() for k, v in self.sums.items()}))
 
-    def read(self, path: Path) -> None:
-        """Go on from what `write` wrote.  Raises DataError."""
+    def read(self, path: Path) -> list[Epoch]:
+        """Go on from what `write` wrote, and return the epochs that it is of.  Raises DataError."""
         metadata, arrays = npz.read(path, WHAT)
-        self.training.epochs = [Epoch(**epoch) for epoch in metadata["epochs"]]
         self.sums = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return [Epoch(**epoch) for epoch in metadata["epochs"]]
 
     def observation(self, features: NDArray[np.float32]) -> Observation:
         """The means, once training has ended."""
@@ -191,15 +192,13 @@ def training_of(
 
 def _go_on(training: Training, watching: Watching, state: Resume, folder: Path) -> None:
     """Put a training where its state was last written, if there is one."""
-    kept = state.read()
-    if kept is None:
+    saved = state.read(training)
+    if saved is None:
         return
-    try:
-        watching.read(_sums(folder, kept["epoch"]))
-    except DataError:
-        training.epochs = []
-        return
-    restore(training, kept)
+    epoch, kept = saved
+    with suppress(DataError):
+        epochs = watching.read(_sums(folder, epoch))
+        restore(training, kept, epochs, [])
 
 
 def _sums(folder: Path, epoch: int) -> Path:

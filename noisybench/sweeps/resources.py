@@ -1,9 +1,8 @@
-"""The cores and the memory that this process may use, and how many runs to train at the same time."""
+"""The cores that this process may use, and how many runs to train at the same time."""
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Sequence
+
+from noisybench.training.memory import memory
 
 # Bytes of memory to allow for one training process: torch, a data set and a large network.
 MEMORY_PER_RUN = 4 * 2**30
@@ -11,8 +10,6 @@ MEMORY_PER_RUN = 4 * 2**30
 # On a GPU: of a large network with batches of 128 images, its step takes 1.1 GB, CUDA itself about as much.
 GPU_MEMORY_PER_RUN = 6 * 2**30
 RUNS_PER_GPU = 2
-
-CGROUPS, CGROUP_MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def default_jobs(runs: int, devices: Sequence[str]) -> int:
@@ -55,32 +52,3 @@ def cores() -> int:
     from joblib import cpu_count
 
     return int(cpu_count())
-
-
-def memory() -> int | None:
-    """The bytes of memory that this process may use, by the machine and its container; None if unknown."""
-    try:
-        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return min([physical, *_cgroup_limits()])
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-def _cgroup_limits() -> Iterator[int]:
-    """The memory limits in bytes of the control groups of this process, as containers and Slurm set them.
-
-    Only Linux has control groups, in versions 1 and 2.
-    """
-    lines = CGROUPS.read_text().splitlines() if CGROUPS.exists() else []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        version1 = CGROUP_MOUNT / "memory", "memory.limit_in_bytes"
-        root, name = version1 if controllers else (CGROUP_MOUNT, "memory.max")
-        innermost = root / path.lstrip("/")
-        for folder in (innermost, *innermost.parents):
-            # "max" means no limit; a container may not see the groups that it lies in.
-            with suppress(OSError, ValueError):
-                if folder.is_relative_to(root):
-                    yield int((folder / name).read_text())

@@ -1,6 +1,5 @@
 """Carry out one run: load its data, train, and store what was measured and how the run ended."""
 
-import math
 import os
 import socket
 import subprocess
@@ -66,31 +65,6 @@ def run_data(config: Config, inputs: Inputs) -> RunData:
     return RunData(dataset, split(config, dataset, corruption.given, keep), corruption, inputs.pretrained)
 
 
-def check_memory(config: Config, data: RunData, device: "torch.device") -> None:
-    """Raise InvalidValue where the pixels of a run do not fit into the free memory of the device."""
-    import psutil
-
-    from noisybench.batches import PADDING
-    from noisybench.sweeps.resources import memory
-
-    height, width, channels = data.dataset.shape
-    border = 2 * PADDING if config.augment == "flip-crop" else 0
-    needed = len(data.split.train) * (height + border) * (width + border) * channels
-    needed += len(data.split.validation) * height * width * channels
-    free = min(psutil.virtual_memory().available, memory() or math.inf)
-    if device.type == "cuda":
-        import torch
-
-        needed += data.dataset.test_images.nbytes
-        free = torch.cuda.mem_get_info(device)[0]
-    if needed > free:
-        raise InvalidValue(
-            f"The pixels of this run need {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free."
-            " Train on fewer images with --train-size, without their border with --augment none, or prepare"
-            " smaller images: noisybench data add NAME --from PATH --image-size PIXELS."
-        )
-
-
 def run(
     config: Config,
     store: Store,
@@ -121,8 +95,10 @@ def run(
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_precision, set_up
     from noisybench.training.loop import Training
+    from noisybench.training.memory import check_network, check_pixels
 
-    check_memory(config, data, device)
+    check_network(config, data.dataset, device)
+    check_pixels(config, data.dataset, data.split, device)
     precision = choose_precision(config.precision, device)
     set_up(device, precision, gpu.deterministic)
     try:
@@ -167,7 +143,7 @@ def run(
             store.add_transition(name, estimate, None if actual is None else actual.tolist())
         store.complete(name, training.result(), training.ended_early)
         Resume.remove(store.folder(name))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, IndexError) as error:
         # What torch raises where a network, a batch and a device do not go together.
         reason = in_words(error)
         _end(store, name, observer, RunFailed(reason))
@@ -184,12 +160,12 @@ def _resume(training: "Training", resume: "Resume", store: Store, name: str) -> 
     that the run measured is forgotten."""
     from noisybench.training.resume import restore
 
-    state = resume.read()
-    if state is not None and (training.lowest is None or state["lowest"] is not None):
-        epochs, prunings = store.rewind(name, state["epoch"])
-        if len(epochs) == state["epoch"]:
-            restore(training, state)
-            training.epochs, training.prunings = epochs, prunings
+    saved = resume.read(training)
+    if saved is not None:
+        epoch, state = saved
+        epochs, prunings = store.rewind(name, epoch)
+        if [event.epoch for event in epochs] == list(range(1, epoch + 1)):
+            restore(training, state, epochs, prunings)
             return
     store.rewind(name, 0)
 

@@ -1,6 +1,7 @@
 """The network that a finished run leaves behind, in one file that holds no code."""
 
 import io
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from noisybench.labels.open_set import OpenSetImages
 from noisybench.split import Split
 from noisybench.training.evaluation import predict
 from noisybench.training.loop import build_model
+from noisybench.training.memory import free
 
 FILE = "best.pt"
 
@@ -36,6 +38,26 @@ def save(content: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, alone=True) as file:
         file.write(memory.getbuffer())
+
+
+def read_tensors(path: Path) -> Any:
+    """What `save` wrote into a file, on the CPU; no code in it is executed.
+
+    Raises DataError for a file that is larger than the free memory, FileNotFoundError, and errors of any kind
+    for a damaged one.
+    """
+    if not path.is_file():
+        raise FileNotFoundError
+    # Torch would unpack a compressed file, whatever its size, and read an older format that claims any size.
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > path.stat().st_size:
+        raise ValueError
+    if size > free():
+        raise DataError(
+            f"{path} needs {size / 1e9:.1f} GB of memory, and {free() / 1e9:.1f} GB are free here."
+        )
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 @dataclass(frozen=True)
@@ -104,7 +126,9 @@ class Checkpoint:
             )
         path = folder / FILE
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = read_tensors(path)
+        except DataError:
+            raise
         except FileNotFoundError:
             raise DataError(f"The run's network is missing: there is no file {path}.") from None
         except Exception:  # damage can make torch raise anything, and its texts advise to execute the file

@@ -1,6 +1,5 @@
 """The contract of methods and models, as checks of a definition: for `noisybench check` and the tests."""
 
-import copy
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from noisybench.methods import LossMethod
 from noisybench.registry import MODELS, Bound
 from noisybench.split import split
 from noisybench.training.loop import Training
-from noisybench.training.resume import restore, state_of
+from noisybench.training.resume import fits, restore, state_of
 
 CLASSES = 5
 CPU = torch.device("cpu")
@@ -178,18 +177,20 @@ def _resumes(config: Config) -> tuple[bool, str]:
     """Stopped after half of its epochs, and gone on from the saved state."""
     half = config.epochs // 2
     first, second = _training(config), _training(config)
-    saved: list[tuple[bytes, list[Any]]] = []
+    saved: list[tuple[bytes, list[Any], list[Any]]] = []
 
     def save(epoch: int) -> None:
         if epoch == half:
             memory = io.BytesIO()
             torch.save(state_of(first), memory)
-            saved.append((memory.getvalue(), copy.deepcopy(first.epochs)))
+            saved.append((memory.getvalue(), list(first.epochs), list(first.prunings)))
 
     list(first.run(save))
-    content, epochs = saved[0]
-    restore(second, torch.load(io.BytesIO(content), weights_only=True))
-    second.epochs = epochs
+    content, epochs, prunings = saved[0]
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    if not fits(state, second):
+        return False, "its state has other parts than a new run, or a parameter has no gradient"
+    restore(second, state, epochs, prunings)
     list(second.run())
     return _equal(first, second), f"stopped after epoch {half} of {config.epochs}"
 

@@ -208,30 +208,34 @@ class Training:
             if self.ended_early:
                 return
             epoch = self._epoch(number)
-            self.best.offer(epoch, self.model)
-            if self.lowest is not None:
-                self.lowest.offer(epoch, self.model)
             self.epochs.append(epoch)
+            self.offer(epoch)
             yield epoch
             start = time.perf_counter()
             selection = self.method.after_epoch(number, self, self.state)
             if selection is not None:
-                self._select(selection, number)
+                self.n_kept = int(selection.trusted.sum())
+                if selection.drop:
+                    self.keep(np.flatnonzero(selection.trusted.cpu().numpy()))
                 pruning = describe(selection, self.wrong, number)
                 pruning = replace(pruning, seconds=time.perf_counter() - start)
                 self.prunings.append(pruning)
                 yield pruning
             after_epoch(number)
 
-    def _select(self, selection: Selection, number: int) -> None:
-        self.n_kept = int(selection.trusted.sum())
-        if not selection.drop:
-            return
-        self.kept_rows = np.flatnonzero(selection.trusted.cpu().numpy())
-        if self.n_kept < TOO_FEW:
+    def offer(self, epoch: Epoch) -> None:
+        """Keep the network in training, after this epoch, if it is the best so far."""
+        self.best.offer(epoch, self.model)
+        if self.lowest is not None:
+            self.lowest.offer(epoch, self.model)
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Train on the samples of these rows from now on; where they are too few, training ends."""
+        self.kept_rows = rows
+        if len(rows) < TOO_FEW:
             self.ended_early = (
-                f"training ended after epoch {number} of {self.config.epochs}:"
-                f" pruning kept {self.n_kept} samples"
+                f"training ended after epoch {len(self.epochs)} of {self.config.epochs}:"
+                f" pruning kept {len(rows)} samples"
             )
 
     def begin(self, epoch: int) -> None:
