@@ -15,8 +15,9 @@ CERTAIN = 0.5
 ANCHORS = 0.15
 OTHER_ANCHORS = (0.08, 0.25)
 FEWEST_ANCHORS = 10
-# How far the estimate may be off per unit of the network's own error, measured on data with known truth.
-BIAS = 0.3
+# How far the rate may be below and above the estimate, per unit of the network's own error, measured on data
+# with known truth: where networks confuse classes, the estimate is too high.
+BELOW, ABOVE = 0.25, 0.1
 CONFIDENCE = 1.96
 # Where wrong labels are looked for, the matrix is drawn at least so far towards that of uniform noise, whose
 # rate is at least this.
@@ -72,8 +73,8 @@ def estimate(held_out: Matrix, given: Labels) -> Estimate:
     # An image counts as right if network and label agree: (1 - error)(1 - rate), but for coincidences.
     error = 1 - min(1.0, (1 - disagreement) / max(1 - rate, 1e-9))
     sampling = CONFIDENCE * _standard_error(transition, prior, len(given))
-    low = min(rate * (1 - error), rate - BIAS * error, *others)
-    high = max(rate + BIAS * error, *others)
+    low = min(rate - BELOW * error, *others)
+    high = max(rate + ABOVE * error, *others)
     interval = (max(0.0, low - sampling), min(1.0, high + sampling))
     return Estimate(rate, interval, transition, prior, error, unseen, _chance(transition, prior, len(given)))
 
