@@ -33,7 +33,7 @@ class Estimate:
     is never predicted is that of the identity.  prior: (classes,), the estimated share of each true class.
     error: the share of images that the network itself gets wrong, as far as it can tell.
     unseen: classes that are predicted for too few held-out images to say anything about them.
-    chance: how much of the differences between pairs of classes chance alone explains, from 0 to 1.
+    chance: how much of the differences between pairs of classes means nothing, from 0 to 1.
     """
 
     rate: float
@@ -47,7 +47,7 @@ class Estimate:
     @property
     def smoothed(self) -> Matrix:
         """The transition matrix (classes, classes), drawn towards that of uniform noise of the same rate as
-        far as chance explains the differences (James & Stein 1961), and without zeros."""
+        far as chance and error explain the differences (as James & Stein 1961 do), and without zeros."""
         n_classes = len(self.transition)
         rate = min(max(self.rate, LEAST_RATE), 1 - LEAST_RATE)
         uniform = np.full((n_classes, n_classes), rate / (n_classes - 1))
@@ -76,7 +76,9 @@ def estimate(held_out: Matrix, given: Labels) -> Estimate:
     low = min(rate - BELOW * error, *others)
     high = max(rate + ABOVE * error, *others)
     interval = (max(0.0, low - sampling), min(1.0, high + sampling))
-    return Estimate(rate, interval, transition, prior, error, unseen, _chance(transition, prior, len(given)))
+    return Estimate(
+        rate, interval, transition, prior, error, unseen, _chance(transition, prior, len(given), error)
+    )
 
 
 def transition_by_anchors(held_out: Matrix, given: Labels, share: float) -> tuple[Matrix, tuple[int, ...]]:
@@ -109,14 +111,18 @@ def _rate(transition: Matrix, prior: NDArray[np.float64]) -> float:
     return float(prior @ (1 - transition.diagonal()))
 
 
-def _chance(transition: Matrix, prior: NDArray[np.float64], n: int) -> float:
-    """The variance of the flip rates of pairs that their few anchors would give equal rates, as a share of
-    the variance that is found."""
-    pairs = ~np.eye(len(prior), dtype=np.bool_)
-    rates = transition[pairs]
-    anchors = np.repeat(np.maximum(ANCHORS * prior * n, FEWEST_ANCHORS), len(prior) - 1)
-    expected = (rates.mean() * (1 - rates.mean()) / anchors).mean()
-    return float(min(1, expected / max(rates.var(), 1e-12)))
+def _chance(transition: Matrix, prior: NDArray[np.float64], n: int, error: float) -> float:
+    """Of the variance of the flip rates of pairs, the share that equal rates would have by chance and error.
+
+    Few anchors make the one; the other, a network that takes images of each class for one other class: as
+    many as the estimate may be too high by.
+    """
+    n_others = len(prior) - 1
+    rates = transition[~np.eye(len(prior), dtype=np.bool_)]
+    anchors = np.repeat(np.maximum(ANCHORS * prior * n, FEWEST_ANCHORS), n_others)
+    sampling = (rates.mean() * (1 - rates.mean()) / anchors).mean()
+    confusion = (BELOW * error) ** 2 * (1 - 1 / n_others) / n_others
+    return float(min(1, (sampling + confusion) / max(rates.var(), 1e-12)))
 
 
 def _standard_error(transition: Matrix, prior: NDArray[np.float64], n: int) -> float:
