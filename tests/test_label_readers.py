@@ -15,11 +15,10 @@ from datasets_files import colour, write_tree
 
 from noisybench import datasets
 from noisybench.datasets import Dataset, OwnOptions
-from noisybench.errors import DataError, InvalidValue
+from noisybench.errors import DataError
 from noisybench.labels.label_file import LabelFile
 from noisybench.labels.manifest import Manifest
 from noisybench.labels.readers import read_labels, read_order, split_key
-from noisybench.labels.writers import encode
 
 
 @pytest.fixture(scope="module")
@@ -302,14 +301,28 @@ def test_what_corrupt_writes_for_others_is_read(tmp_path: Path, digits: Dataset,
     assert given.rate == manifest.realised_rate
 
 
-def test_labels_without_row_numbers_are_not_written_for_a_part_of_the_source(digits: Dataset) -> None:
-    labels = digits.train_labels
-    gaps = Manifest(
-        "digits", "", digits.classes, "uniform", 0, "exact", 0, None, labels, labels, digits.train_index + 1
-    )
-    assert encode(gaps, ".csv").startswith(b"index,given,clean\n1,")
-    with pytest.raises(InvalidValue, match="Write a .csv"):
-        encode(gaps, ".npy")
+@pytest.mark.parametrize("ending", [".csv", ".npy", ".json", ".pt"])
+def test_labels_of_own_images_are_those_of_the_training_part_of_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Images for testing lie between them."""
+    monkeypatch.setenv("NOISYBENCH_HOME", str(tmp_path / "home"))
+    write_tree(tmp_path / "images", colour(40, 0), colour(10, 1))
+    names = [path.relative_to(tmp_path / "images") for path in sorted((tmp_path / "images").rglob("*.png"))]
+    names = names[::3] + names[1::3] + names[2::3]
+    table = pd.DataFrame({"path": map(str, names), "label": [p.parts[1] for p in names]})
+    table["split"] = [p.parts[0] for p in names]
+    table.to_csv(tmp_path / "table.csv", index=False)
+    datasets.add_own("mine", tmp_path / "table.csv", OwnOptions(root=tmp_path / "images", workers=1))
+    path = tmp_path / f"labels{ending}"
+    succeed("corrupt", "--out", path, "--dataset", "mine", "--rate", 0.4)
+    succeed("corrupt", "--out", tmp_path / "labels.npz", "--dataset", "mine", "--rate", 0.4)
+    mine, manifest = datasets.load("mine"), Manifest.read(tmp_path / "labels.npz")
+    file = read_labels(path, "noisy_label" if ending == ".pt" else "", mine)
+    assert np.array_equal(file.fit(mine).given, manifest.noisy)
+    if ending == ".csv":
+        written = pd.read_csv(path)
+        assert written["path"].tolist() == table["path"][table["split"] == "train"].tolist()
 
 
 def test_training_on_a_published_file_says_how_its_order_is_known(

@@ -89,7 +89,7 @@ def corrupt(
         open_set=drawn.open_set,
     )
     ending = path.suffix.lower()
-    content = writers.encode(manifest, ending) if ending in writers.FORMATS else manifest.encode()
+    content = writers.encode(manifest, ending, dataset) if ending in writers.FORMATS else manifest.encode()
     write(path, content, overwrite, quiet=True)
     if as_json:
         print_json(summary(manifest, path))

@@ -25,7 +25,7 @@ class LabelFile:
     given: (n,) int64.  clean: the true labels (n,) int64, or None; UNKNOWN (-2) where there is none, WRONG
     (-1) where all that is known is that the given label is wrong.
     index: (n,) int64, the row of each image in the source that the data set was prepared from, as
-    `Dataset.train_index` counts; None: the file has that very order.
+    `Dataset.train_index` counts; None: the file has a label for each training image, in that order.
     """
 
     name: str
@@ -41,10 +41,11 @@ class LabelFile:
     def fit(self, dataset: Dataset) -> "GivenLabels":
         """The labels in the prepared order of `dataset`.  Raises DataError unless they are its own: one for
         each training image, of its classes, and with the clean labels that the data set has."""
-        index = np.arange(len(self.given)) if self.index is None else self.index
+        rows_of_source = np.sort(dataset.train_index)
+        index = rows_of_source[: len(self.given)] if self.index is None else self.index
         order = np.argsort(index, kind="stable")
-        if not np.array_equal(index[order], np.sort(dataset.train_index)):
-            raise _wrong_number(index, dataset)
+        if len(self.given) != len(rows_of_source) or not np.array_equal(index[order], rows_of_source):
+            raise _wrong_number(len(self.given), dataset)
         rows = order[np.searchsorted(index[order], dataset.train_index)]
         given = self.given[rows]
         clean = None if self.clean is None else self.clean[rows]
@@ -72,12 +73,12 @@ class LabelFile:
             )
 
 
-def _wrong_number(index: Labels, dataset: Dataset) -> DataError:
+def _wrong_number(n_labels: int, dataset: Dataset) -> DataError:
     n = len(dataset.train_index)
-    message = f"The file has {len(index):,} labels, but {dataset.name} has {n:,} training images"
-    if len(index) == n:
+    message = f"The file has {n_labels:,} labels, but {dataset.name} has {n:,} training images"
+    if n_labels == n:
         return DataError(f"{message} with other row numbers, or the file has one of them twice.")
-    if n == 50_000 and len(index) == 45_000:
+    if n == 50_000 and n_labels == 45_000:
         message += " (files of PLC leave out the last 5,000, on which it validates)"
     return DataError(
         f"{message}. Every training image needs a label: complete the file, or prepare a data set of the"

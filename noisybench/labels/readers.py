@@ -266,12 +266,15 @@ def ordered(file: LabelFile, order: Path) -> LabelFile:
 
 
 def placed_by(file: LabelFile, dataset: Dataset) -> str:
-    """How it is known which image has which label, for people."""
+    """How it is known which image has which label, for people.  file: fits the data set."""
     if file.clean is not None and dataset.known_truth is not None:
         return "The true labels in the file are those of the data set: its order is right."
     if file.index is not None:
         return "The labels are placed by the paths or row numbers of their images."
+    assumed = f"The labels are assumed to be in the order of the source of {dataset.name}"
+    if file.clean is None:
+        return f"{assumed}: the file has no true labels, paths or row numbers that would show it."
+    same = (file.clean == dataset.train_labels[np.argsort(dataset.train_index)]).mean()
     return (
-        f"The labels are assumed to be in the order of the source of {dataset.name}: the file has no true"
-        " labels, paths or row numbers that would show it."
+        f"{assumed}, whose labels are not known to be true: {same:.1%} of them are the true labels in the file."
     )
