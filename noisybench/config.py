@@ -335,6 +335,11 @@ def _check_noise(values: dict[str, Any], given: Mapping[str, Any]) -> None:
                 f"rate is {values['rate']:g}, but this noise has the rate {contract.own_rate:g}. Omit --rate."
             )
         values["rate"] = contract.own_rate
+    elif "noise" in given and "rate" not in given and not values["rate"] and not contract.from_file:
+        raise InvalidValue(
+            f"noise is {noise.entry.name}, but without a rate nothing is added to the labels of"
+            f" {values['dataset']}, which are taken as they are: give --rate."
+        )
     if values["draws"] not in contract.draws:
         raise InvalidValue(
             f"draws is {values['draws']}, but {noise.entry.name} noise has only:"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import as_json, succeed
+from commands import as_json, noisybench, succeed
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -122,6 +122,8 @@ def test_own_images_are_added_trained_reported_and_removed(own: Path) -> None:
     stored = as_json("runs", "show", run["run"])
     assert row["identity"] in json.dumps(stored)
     assert as_json("evaluate", run["run"])
+    silent = noisybench("train", "--dataset", "mine", "--noise", "class-dependent", "--epochs", 1)
+    assert silent.exit_code == 2 and "--rate" in silent.stderr
     assert "is removed" in output_of("remove", "mine", "--yes")
     assert row["identity"] in succeed("report")
     assert succeed("runs", "list", "--json")

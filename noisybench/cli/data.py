@@ -185,7 +185,7 @@ def _add_own(name: str, source: Path, options: datasets.OwnOptions) -> None:
         f"{name}: {len(info.classes)} classes, {prepared.n_train:,} training images{validation}, and"
         f" {prepared.n_test:,} test images of {datasets.by(info.shape)}{truth}."
     )
-    settings = {key: value for key, value in info.protocol.items() if not key.startswith("prune")}
+    settings = {key: value for key, value in info.protocol.items() if key != "rate" and "prune" not in key}
     words = ", ".join(f"{key.replace('_', '-')} {_plain(value)}" for key, value in settings.items())
     say(f"Runs on it are recorded as {prepared.identity}. Their protocol: {words}.")
     height, width, channels = info.shape

@@ -275,6 +275,4 @@ def placed_by(file: LabelFile, dataset: Dataset) -> str:
     if file.clean is None:
         return f"{assumed}: the file has no true labels, paths or row numbers that would show it."
     same = (file.clean == dataset.train_labels[np.argsort(dataset.train_index)]).mean()
-    return (
-        f"{assumed}, whose labels are not known to be true: {same:.1%} of them are the true labels in the file."
-    )
+    return f"{assumed}, of whose labels, which need not be true, {same:.1%} are the true labels in the file."
