@@ -53,7 +53,8 @@ def datasets_of(config: Config) -> list[str]:
 def as_prepared(config: Config) -> Config:
     """The config with its data sets as they are prepared here.
 
-    Raises DataError if one is not, and InvalidValue if the data set has fewer images than the run needs.
+    Raises DataError if one is not, and InvalidValue if the data set has fewer images than the run needs, or
+    its noise would take images of the data set itself.
     """
     prepared, _ = datasets.prepared(config.dataset)
     if config.train_size is not None and config.train_size > prepared.n_train:
@@ -61,8 +62,14 @@ def as_prepared(config: Config) -> Config:
             f"train_size is {config.train_size}, but {prepared.name} has {prepared.n_train} training images."
         )
     noise = config.bound("noise")
-    identified = {name: datasets.identify(value) for name, value in noise.datasets.items()}
-    noise = Bound(noise.entry, {**noise.arguments, **identified})
+    sources = {name: datasets.prepared(value)[0] for name, value in noise.datasets.items()}
+    for name, source in sources.items():
+        if source.fingerprint == prepared.fingerprint:
+            raise InvalidValue(
+                f"{name} is {source.name}, which has the images of {prepared.name} itself: they have a class."
+                f" Choose another data set with --{name}."
+            )
+    noise = Bound(noise.entry, {**noise.arguments, **{name: s.identity for name, s in sources.items()}})
     return replace(config, dataset=prepared.identity, noise=str(noise))
 
 

@@ -1,5 +1,7 @@
 """Open-set noise, with digits as their own open-set images or as those of Fashion-MNIST's shape."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,12 @@ import pytest
 from commands import as_json, noisybench, succeed
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from noisybench import datasets
 from noisybench.config import Config
 from noisybench.datasets import Dataset
+from noisybench.datasets.home import data_home
 from noisybench.errors import DataError, InvalidValue, UnknownName
 from noisybench.inputs import corrupt
 from noisybench.labels.drawing import Corruption
@@ -136,26 +140,58 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "labels.npz"
 
 
-OPTIONS = ("--noise", "open-set", "--source", "digits", "--rate", 0.3, "--seed", 2)
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A data set of digits turned black for white: images of digits' shape, and no digits."""
+    folder = tmp_path_factory.mktemp("strangers")
+    images = 255 - datasets.load("digits").train_images[:500, :, :, 0]
+    for number, image in enumerate(images):
+        place = folder / ("test" if number % 7 == 0 else "train") / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{number}.png")
+    datasets.add_own("strangers", folder, datasets.OwnOptions(workers=1))
+    return datasets.identify("strangers")
 
 
-def test_corrupt_says_where_each_image_came_from(file: Path) -> None:
+OPTIONS = ("--noise", "open-set", "--source", "strangers", "--rate", 0.3, "--seed", 2)
+
+
+def test_a_data_set_is_no_source_of_foreign_images_for_itself(tmp_path: Path, database: Path) -> None:
+    """By its content: a copy under another name is the data set too."""
+    folder = data_home() / "datasets"
+    datasets.load("digits")
+    shutil.copytree(folder / "digits", folder / "copy")
+    meta = folder / "copy" / "meta.json"
+    own = {"classes": list("0123456789"), "shape": [8, 8, 1], "protocol": {}, "n_validation": 0}
+    own = {**own, "protocol": {"milestones": []}, "has_truth": False}
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "name": "copy", "own": own}))
+    try:
+        for source in ("digits", "copy"):
+            for command in (("train",), ("train", "--dry-run"), ("corrupt", "--out", tmp_path / "x.npz")):
+                result = noisybench(*command, "--noise", "open-set", "--source", source, "--rate", 0.3)
+                assert result.exit_code == 2 and "--source" in result.stderr, result.output
+        assert not list(tmp_path.iterdir())
+    finally:
+        shutil.rmtree(folder / "copy")
+
+
+def test_corrupt_says_where_each_image_came_from(file: Path, strangers: str) -> None:
     said = as_json("corrupt", *OPTIONS, "--out", file)
     manifest = Manifest.read(file)
     manifest.fit(datasets.load("digits"))
-    assert manifest.corruption.same(drawn(rate=0.3, seed=2))
+    assert manifest.corruption.same(drawn(noise=f"open-set(source='{strangers}')", rate=0.3, seed=2))
     replaced = origin(manifest.corruption) != OWN
-    assert said["open_set"]["n"] == replaced.sum() and said["open_set"]["source"] == "digits"
+    assert said["open_set"]["n"] == replaced.sum() and said["open_set"]["source"] == strangers
     assert said["realised_rate"] == pytest.approx(replaced.mean())
     assert (manifest.clean[replaced] == NO_CLASS).all()
     arrays = np.load(file)
-    digits: Dataset = datasets.load("digits")
-    assert np.array_equal(arrays["origin_index"][replaced], digits.train_index[arrays["origin"][replaced]])
+    source: Dataset = datasets.load(strangers)
+    assert np.array_equal(arrays["origin_index"][replaced], source.train_index[arrays["origin"][replaced]])
     shown = succeed("corrupt", *OPTIONS, "--out", file)
-    assert f"{replaced.sum():,} of the images are open-set images, from digits" in shown
+    assert f"{replaced.sum():,} of the images are open-set images, from {strangers}" in shown
 
 
-def test_a_damaged_file_is_refused(file: Path) -> None:
+def test_a_damaged_file_is_refused(file: Path, strangers: str) -> None:
     succeed("corrupt", *OPTIONS, "--out", file)
     good = dict(np.load(file))
     clean = good["clean"].copy()
@@ -167,14 +203,14 @@ def test_a_damaged_file_is_refused(file: Path) -> None:
 
 
 def test_a_run_on_open_set_images_from_the_file_is_the_run_from_the_options(
-    file: Path, database: Path
+    file: Path, database: Path, strangers: str
 ) -> None:
     succeed("corrupt", *OPTIONS, "--out", file)
     brief = ("--epochs", 3, "--loss", "trunc-lq(q=0, k=0.12)", "--prune-from", 2, "--quiet")
     run = as_json("train", "--labels", file, *brief)["run"]
     assert as_json("train", *OPTIONS, *brief)["run"] == run
     pruned = as_json("prune", run, "--k", 0.12, "--out", file.with_name("mask.npz"))
-    config = Config.create(noise=NOISE, rate=0.3, seed=2)
+    config = Config.create(noise=f"open-set(source='{strangers}')", rate=0.3, seed=2)
     noise, digits = corrupt(config, datasets.load("digits")), datasets.load("digits")
     rows = split(config, digits, noise.given).train
     dropped = ~Mask.read(file.with_name("mask.npz")).keep[rows]

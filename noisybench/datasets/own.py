@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from noisybench.datasets.dataset import UNKNOWN, WRONG, Shape, by, extra_content
 from noisybench.datasets.images import Decoded, decode_into, ignore_interrupts, measured
 from noisybench.datasets.scan import (
+    SHOWN,
     TEST,
     TRAIN,
     VALIDATION,
@@ -35,6 +36,7 @@ from noisybench.datasets.scan import (
     Problem,
     natural,
     printable,
+    refusal,
     scan,
 )
 from noisybench.errors import DataError, InvalidValue
@@ -44,7 +46,8 @@ CHUNK = 64
 ALONE = 512  # fewer images are decoded in this process
 SAMPLE = 1000
 LARGEST_DEFAULT = 64
-SHOWN = 40
+ADVICE = "Mend them, or leave them out with --on-error skip."
+MORE = ": --problems FILE writes all of them as CSV"
 
 Progress = Callable[[int, int], None]
 
@@ -109,7 +112,7 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
     classes = _classes(found)
     images = _of_known_classes(found, classes)
     if not images:
-        raise _refused([*found.problems, Problem(str(source), "empty", "holds no image")], options)
+        raise refusal([*found.problems, Problem(str(source), "empty", "holds no image")], ADVICE, MORE)
     pixels = folder / ".pixels"
     decoded = _decoded(pixels, images, shape, options.workers, progress)
     problems = [*found.problems, *_from_decoding(images, decoded)]
@@ -120,7 +123,7 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
         options.write_problems(_as_csv(problems))
     refusing = [problem for problem in problems if problem.refuses]
     if refusing and not options.skip_errors:
-        raise _refused(refusing, options)
+        raise refusal(refusing, ADVICE, MORE)
     if problems:
         notes += _counted(problems)
     has_test = any(images[row].part == TEST for row in usable)
@@ -387,21 +390,6 @@ def _as_csv(problems: Sequence[Problem]) -> bytes:
     writer.writerow(("path", "kind", "cause", "left_out"))
     writer.writerows((p.path, p.kind, p.cause, "yes" if p.left_out else "no") for p in problems)
     return text.getvalue().encode(errors="backslashreplace")
-
-
-def _refused(problems: Sequence[Problem], options: OwnOptions) -> DataError:
-    lines = [f"  {problem}" for problem in problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        lines.append(f"  … and {len(problems) - SHOWN:,} more: --problems FILE writes all of them as CSV")
-    return DataError(
-        "\n".join(
-            [
-                f"Nothing is prepared, because of {len(problems):,} problem{'s' * (len(problems) > 1)}:",
-                *lines,
-                "Mend them, or leave them out with --on-error skip.",
-            ]
-        )
-    )
 
 
 def _counted(problems: Sequence[Problem]) -> list[str]:

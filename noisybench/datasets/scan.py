@@ -6,7 +6,7 @@ Nothing is decoded here.  What is found is a list of `Image`s, and a list of `Pr
 import csv
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ PART_NAMES = {
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 LAYOUTS = ("auto", "folder", "table", "animal-10n", "food-101n", "clothing1m", "webvision", "webvision-mini")
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
+SHOWN = 40  # problems in a message
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,17 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{printable(self.path)} {printable(self.cause)}"
+
+
+def refusal(problems: Sequence[Problem], advice: str, more: str = "") -> DataError:
+    """The error that lists problems, SHOWN of them, and says what to do; more: where the others are."""
+    lines = [f"  {problem}" for problem in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        lines.append(f"  … and {len(problems) - SHOWN:,} more{more}")
+    plural = "s" * (len(problems) > 1)
+    return DataError(
+        "\n".join([f"Nothing is prepared, because of {len(problems):,} problem{plural}:", *lines, advice])
+    )
 
 
 @dataclass(frozen=True)

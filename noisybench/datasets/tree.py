@@ -1,6 +1,7 @@
 """A tree of PNG images: train/<class>/*.png and test/<class>/*.png."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from noisybench.datasets.dataset import Part, Shape, checked_part
+from noisybench.datasets.dataset import Shape, checked_part
+from noisybench.datasets.images import MODES
+from noisybench.datasets.scan import Problem, is_hidden, refusal
 from noisybench.datasets.sources import Parts
-from noisybench.errors import DataError
-
-SHOWN = 40  # problems in a message
-MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour, by the number of channels
 
 
 @dataclass(frozen=True)
@@ -31,69 +30,92 @@ class ImageTree:
         return "a folder with train/<class>/*.png and test/<class>/*.png"
 
     def read(self, path: Path) -> Parts | None:
+        """The two parts.  Raises DataError with all problems at once."""
         if not ((path / "train").is_dir() or (path / "test").is_dir()):
             return None
-        return self._part(path / "train"), self._part(path / "test")
-
-    def _part(self, place: Path) -> Part:
-        folders = self._class_folders(place)
-        files = [sorted(_pngs(folder)) for folder in folders]
-        for folder, found in zip(folders, files, strict=True):
-            if not found:
-                raise DataError(f"{folder} holds no .png file.")
-        images, problems = [], []
-        for path in (path for found in files for path in found):
-            try:
-                images.append(self._image(path))
-            except DataError as error:
-                problems.append(str(error))
+        problems: list[Problem] = []
+        found = [(place, *self._images(place, problems)) for place in (path / "train", path / "test")]
         if problems:
-            more = f"\n… and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-            raise DataError("\n".join(problems[:SHOWN]) + more)
-        labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(found) for found in files])
-        return checked_part(str(place), np.stack(images), labels, self.classes, self.shape)
+            raise refusal(problems, "Mend them.")
+        train, test = (
+            checked_part(str(place), np.stack(images), np.array(labels, np.int64), self.classes, self.shape)
+            for place, images, labels in found
+        )
+        return train, test
 
-    def _class_folders(self, place: Path) -> list[Path]:
-        """The folder of each class, in the order of the classes."""
-        if not place.is_dir():
-            raise DataError(f"{place} is missing: a folder with one folder of images per class.")
+    def _images(self, place: Path, problems: list[Problem]) -> tuple[list[NDArray[np.uint8]], list[int]]:
+        """The images in a part's folder and their labels, in order."""
+        images: list[NDArray[np.uint8]] = []
+        labels: list[int] = []
+        for label, folder in self._class_folders(place, problems):
+            n = len(images)
+            for file in _visible(folder, problems):
+                image, cause = self._image(file)
+                if image is None:
+                    problems.append(Problem(str(file), "unreadable", cause))
+                else:
+                    images.append(image)
+                    labels.append(label)
+            if len(images) == n:
+                problems.append(Problem(str(folder), "empty class", "holds no .png file that can be used"))
+        return images, labels
+
+    def _class_folders(self, place: Path, problems: list[Problem]) -> list[tuple[int, Path]]:
+        """The folder of each class and its label, in the order of the classes."""
         numbers = {_simplified(name): number for number, name in enumerate(self.classes)}
         folders: dict[int, Path] = {}
-        for folder in sorted(place.iterdir()):
-            if folder.name.startswith(".") or not folder.is_dir():
-                continue
+        if not place.is_dir():
+            problems.append(
+                Problem(str(place), "missing", "is missing: a folder with one of images per class")
+            )
+            return []
+        for folder in _visible(place, problems):
             plain = _simplified(folder.name)
             number = int(plain) if re.fullmatch(r"[0-9]{1,9}", plain) else numbers.get(plain, -1)
-            if not 0 <= number < len(self.classes):
-                raise DataError(f"{folder} is the name of no class. The classes: {', '.join(self.classes)}.")
-            if number in folders:
-                raise DataError(f"{folder} and {folders[number].name} are folders of the same class.")
-            folders[number] = folder
+            if not folder.is_dir():
+                cause = "lies in no class's folder"
+            elif not 0 <= number < len(self.classes):
+                cause = f"is the name of no class; the classes: {', '.join(self.classes)}"
+            elif number in folders:
+                cause = f"and {folders[number].name} are folders of the same class"
+            else:
+                folders[number] = folder
+                continue
+            problems.append(Problem(str(folder), "no class", cause))
         missing = [name for number, name in enumerate(self.classes) if number not in folders]
         if missing:
-            raise DataError(f"{place} has no folder for: {', '.join(missing)}.")
-        return [folders[number] for number in range(len(self.classes))]
+            problems.append(Problem(str(place), "missing", f"has no folder for: {', '.join(missing)}"))
+        return sorted(folders.items())
 
-    def _image(self, path: Path) -> NDArray[np.uint8]:
+    def _image(self, path: Path) -> tuple[NDArray[np.uint8] | None, str]:
+        """The pixels of an image file, or None and why there are none."""
         height, width, channels = self.shape
+        if path.is_dir():
+            return None, "is a folder in that of a class"
+        if not path.is_file():
+            return None, "is not a regular file, or a link to a file that is missing"
+        if path.suffix.lower() != ".png":
+            return None, "is not a .png file"
+        if not path.stat().st_size:
+            return None, "is empty (0 bytes)"
         try:
             with Image.open(path, formats=["PNG"]) as image:
-                if (image.height, image.width, image.mode) != (height, width, MODES[channels]):
-                    raise DataError(
-                        f"{path} is {image.height}×{image.width} {image.mode},"
-                        f" but must be {height}×{width} {MODES[channels]}."
-                    )
-                return np.asarray(image).reshape(self.shape)
-        except DataError:
-            raise
+                if (image.height, image.width, image.mode) == (height, width, MODES[channels]):
+                    return np.asarray(image).reshape(self.shape), ""
+                found, wanted = f"{image.height}×{image.width} {image.mode}", f"{height}×{width}"
+                return None, f"is {found}, but must be {wanted} {MODES[channels]}"
         except UnidentifiedImageError:
-            raise DataError(f"{path} is not a PNG image.") from None
+            return None, "is not a PNG image"
         except Exception as error:  # Pillow's decoder raises errors of any kind on damaged data
-            raise DataError(f"{path} is a damaged PNG image: {error}.") from None
+            return None, f"is a damaged PNG image: {error}"
 
 
-def _pngs(folder: Path) -> list[Path]:
-    return [p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith(".")]
+def _visible(place: Path, problems: list[Problem]) -> Iterator[Path]:
+    """What lies in a folder, in order of names, without what systems leave behind."""
+    try:
+        yield from (path for path in sorted(place.iterdir()) if not is_hidden(path.name))
+    except OSError as error:
+        problems.append(Problem(str(place), "unreadable", f"cannot be read: {error.strerror}"))
 
 
 def _simplified(name: str) -> str:
