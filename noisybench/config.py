@@ -40,8 +40,8 @@ SCALED_WITH_EPOCHS = ("milestones", "prune_from", "prune_every")
 # The fields that name an entry of a registry with hyper-parameters.
 NAMED = ("noise", "loss", "model")
 
-PROTOCOL = "default: the protocol of the loss, if it has one, else of the data set"
-PROTOCOL_SCALED = f"{PROTOCOL}, that one scaled to --epochs"
+PROTOCOL = "default: protocol of the loss, else of the data set"
+PROTOCOL_SCALED = f"{PROTOCOL}, scaled to --epochs"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a user can do wrong, and how we say so.
+"""The errors that a user may see.
 
 NoisybenchError          a message for a person; the CLI prints it on stderr, without a traceback
 ├── InputError           wrong input of any kind; the CLI exits 2
@@ -7,9 +7,9 @@ NoisybenchError          a message for a person; the CLI prints it on stderr, wi
 │   │   └── Unsupported  a loss that needs what the other settings of a run do not have
 │   ├── DataError        a data set or a file that is missing, damaged or not what it claims
 │   └── StoreError       a store that cannot be opened, read or written
-│       ├── StoreUnwritable  nothing can be written: a full disk, a read-only one, another that writes
+│       ├── StoreUnwritable  a store that is temporarily unwritable: full, read-only or locked
 │       ├── RunBusy      a run that another process is training now
-│       └── RunCompleted a run that another process has completed meanwhile
+│       └── RunCompleted a run that another process has completed
 └── RunFailed            a run that ended without a result, such as a loss that turned NaN; exits 1
 """
 
@@ -30,7 +30,7 @@ class InputError(NoisybenchError):
 
 
 class UnknownName(InputError):
-    """A name that is not known, with the known one that it is another name of, or that is nearest."""
+    """An unknown name; the message has the known name that it stands for or resembles most."""
 
     def __init__(
         self, kind: str, name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None
@@ -62,7 +62,7 @@ class StoreError(InputError):
 
 
 class StoreUnwritable(StoreError):
-    """A store that cannot be written here and now, and may be in good order."""
+    """A store that is temporarily unwritable (full, read-only or locked); its contents may be intact."""
 
 
 class RunBusy(StoreError):

@@ -11,25 +11,24 @@ DATABASE = Path("noisybench.db")
 
 Database = Annotated[
     Path,
-    typer.Option("--db", envvar="NOISYBENCH_DB", callback=Path.expanduser, help="SQLite file of runs."),
+    typer.Option(
+        "--db", envvar="NOISYBENCH_DB", callback=Path.expanduser, help="The store: SQLite file of the runs."
+    ),
 ]
-RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id of a run, or its beginning.", show_default=False)
-]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or its first characters.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Capture = Annotated[
     Switch,
-    typer.Option(
-        "--capture", help="Record a training step once, as a CUDA graph, and replay it. auto: on CUDA."
-    ),
+    typer.Option("--capture", help="Capture the training step as a CUDA graph. auto: on CUDA."),
 ]
 Compile = Annotated[
-    Switch, typer.Option("--compile", help="Compile the networks. auto: on CUDA, in long runs.")
+    Switch,
+    typer.Option("--compile", help="Compile the networks with torch.compile. auto: on CUDA, in long runs."),
 ]
 Deterministic = Annotated[
     bool,
     typer.Option(
-        "--deterministic", help="On CUDA: the same bits each time, also of a run that is resumed; slower."
+        "--deterministic", help="On CUDA: a repeated or resumed run gives the same bits; training is slower."
     ),
 ]
 Code = Annotated[
@@ -37,15 +36,14 @@ Code = Annotated[
     typer.Option(
         "--code",
         metavar="FILE.py",
-        help="The file that defines the run's loss or model: it is executed if it is what the run was"
-        " trained with. Repeatable.",
-        show_default=False,
+        help="File that defines the run's loss or model. It is executed only if its SHA-256 is that of the"
+        " run. Repeatable.",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Train again what the store has already.")]
+Force = Annotated[bool, typer.Option("--force", help="Train again although the run has completed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the file of --out although it is of another kind.")
+    bool, typer.Option("--overwrite", help="Replace the output file even if it is of another kind.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Where = Annotated[
@@ -53,8 +51,7 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="KEY=VALUE",
-        help="Only runs with this value in this column, such as dataset=cifar10, rate=0.4 or loss=lq"
-        " (any q). Repeatable: values of one key are alternatives, all keys must match.",
-        show_default=False,
+        help="Use only runs with this value, such as dataset=cifar10, rate=0.4 or loss=lq (any q)."
+        " Repeatable: several values of one key are alternatives; all keys must match.",
     ),
 ]

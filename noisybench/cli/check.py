@@ -1,4 +1,4 @@
-"""`noisybench check`: whether a loss, a method, a noise or a model keeps its contract."""
+"""`noisybench check`: run the contract tests of a loss, method, noise or model."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -23,8 +23,7 @@ def check(
         str,
         typer.Argument(
             metavar="NAME",
-            help="A loss, method, noise or model: path/to/file.py:name, or a known one, as lq(q=0.5).",
-            show_default=False,
+            help="Loss, method, noise or model: path/to/file.py:name, or a known name such as lq(q=0.5).",
         ),
     ],
     kind: Annotated[Kind, typer.Option(help="What NAME is.")] = Kind.loss,
@@ -32,7 +31,7 @@ def check(
 ) -> None:
     """Check a loss, method, noise or model of your own.
 
-    The file is executed. Exits with 1 if a check fails.
+    Runs the contract tests, which execute the file, and prints their results. Exits with 1 if a check fails.
     """
     from noisybench.config import Config
 

@@ -1,4 +1,4 @@
-"""`noisybench corrupt`: noisy labels in a file of their own."""
+"""`noisybench corrupt`: write noisy labels to a file, or verify the labels in one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from noisybench.labels.open_set import OpenSetImages
     from noisybench.verification import Verified
 
-# A matrix of more classes than this does not fit 80 columns: the most frequent flips stand for it.
+# A matrix of more classes does not fit 80 columns: the most frequent flips are shown instead.
 MATRIX_CLASSES = 10
 FREQUENT_FLIPS = 10
 
@@ -32,21 +32,21 @@ def corrupt(
         Path | None,
         typer.Option(
             "--out",
-            help="File to write: labels.npz, or .csv, .npy, .json, .pt; - for stdout. With --verify: the"
-            " realised transition matrix as .csv, which --rows reads.",
+            help="File to write: .npz for `train --labels`; .csv, .npy, .json or .pt for other programs; -"
+            " for stdout. With --verify: the realised transition matrix as .csv, which --rows reads.",
         ),
     ] = None,
     verify: Annotated[
         str | None,
         typer.Option(
             metavar="FILE[:KEY]",
-            help="Draw nothing: measure the labels in this file, as of train --labels, and say whether the"
-            " noise, rate, draws and seed that it claims, or that are given, make them.",
+            help="Measure the labels in this file instead of drawing labels, and check whether the noise,"
+            " rate, draws and seed in the file or in the options give the same labels.",
         ),
     ] = None,
     label_order: Annotated[
         Path | None,
-        typer.Option(help="A .npy file: the row of each of the labels to --verify in the source."),
+        typer.Option(help="With --verify: a .npy file with the source row of each label."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -54,10 +54,10 @@ def corrupt(
 ) -> None:
     """Draw noisy labels, write them to a file and show what was drawn.
 
-    The file holds clean and noisy labels of the whole training set and how they were drawn, of open-set
-    noise also where each open-set image came from, and needs no pickle to read. `noisybench train
-    --labels` trains on exactly these labels. Files with the endings .csv, .npy, .json and .pt hold the
-    labels in the order of the source, as other programs read them.
+    A .npz file holds the clean and the noisy labels of the whole training set, how they were drawn and, for
+    open-set noise, the source of each open-set image; it is read without pickle. `noisybench train
+    --labels` trains on exactly these labels. A .csv, .npy, .json or .pt file holds the noisy labels in the
+    order of the source, for other programs.
     """
     from noisybench import datasets
     from noisybench.inputs import as_prepared
@@ -98,8 +98,8 @@ def corrupt(
 
 
 def summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
-    """The labels for machines.  transition_matrix: the probabilities they were drawn with, a row per
-    true class; realised_transition_matrix: the fractions that came out."""
+    """The record for --json.  transition_matrix: the probabilities of the draw, a row per true class;
+    realised_transition_matrix: the fractions that were drawn."""
     from noisybench.labels.drawing import realised_transition
     from noisybench.labels.manifest import DRAWN_BY
 
@@ -119,7 +119,7 @@ def summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
 
 
 def show(manifest: "Manifest", path: Path) -> None:
-    """The labels for people."""
+    """Print the record as text."""
     m = manifest
     n_wrong = int((m.clean != m.noisy).sum())
     say(
@@ -138,8 +138,8 @@ def show(manifest: "Manifest", path: Path) -> None:
 def show_verified(
     text: str, order: Path | None, out: Path | None, overwrite: bool, as_json: bool, values: dict[str, Any]
 ) -> None:
-    """Measure the labels in a file and compare them with those that its recipe makes.  Raises RunFailed if
-    the recipe makes others."""
+    """Measure the labels in a file and compare them with the labels that its noise, rate, draws and seed
+    give.  Raises RunFailed if they differ."""
     from noisybench.verification import verified
 
     if out is not None:
@@ -147,7 +147,7 @@ def show_verified(
     found = verified(text, order, values)
     if out is not None:
         if out.suffix.lower() != ".csv" and out not in STDOUT:
-            raise InvalidValue(f"{out} must end with .csv: with --verify it becomes a transition matrix.")
+            raise InvalidValue(f"{out} must end in .csv: --verify writes a transition matrix.")
         write(out, found.matrix_csv(), overwrite)
     if as_json:
         print_json(found.row())
@@ -162,11 +162,11 @@ def show_verified(
             console().print(realised_table(found.classes, found.clean, found.given))
         say(found.recipe_in_words())
     if found.n_other:
-        raise RunFailed(f"{text} does not hold the labels of its recipe.")
+        raise RunFailed(f"{text} does not hold the labels of its noise, rate, draws and seed.")
 
 
 def class_table(found: "Verified") -> "Table":
-    """Of each true class, how many labels are wrong; and how often each label is given."""
+    """For each class: its images, how many of their labels are wrong, and how often the label is given."""
     import numpy as np
     from rich import box
     from rich.table import Table
@@ -189,7 +189,7 @@ def numbered(number: int, name: str) -> "Text":
 
 
 def realised_table(classes: tuple[str, ...], clean: "Labels", given: "Labels") -> "Table":
-    """The realised transition matrix, or of many classes the most frequent flips."""
+    """The realised transition matrix; for more than MATRIX_CLASSES classes, the most frequent flips."""
     from noisybench.labels.drawing import realised_transition
 
     rows = realised_transition(clean, given, len(classes))
@@ -197,7 +197,7 @@ def realised_table(classes: tuple[str, ...], clean: "Labels", given: "Labels") -
 
 
 def n_open_set(open_set: "OpenSetImages") -> dict[str, Any]:
-    """How many images came from where."""
+    """The source and the number of the open-set images."""
     from noisybench.labels.open_set import OWN
 
     return {
@@ -208,7 +208,7 @@ def n_open_set(open_set: "OpenSetImages") -> dict[str, Any]:
 
 
 def show_open_set(manifest: "Manifest", open_set: "OpenSetImages") -> None:
-    """How many own and open-set images each label has."""
+    """Print how many own and open-set images each label has."""
     import numpy as np
     from rich.table import Table
 
@@ -227,7 +227,7 @@ def show_open_set(manifest: "Manifest", open_set: "OpenSetImages") -> None:
 
 
 def matrix_table(classes: tuple[str, ...], rows: "Matrix") -> "Table":
-    """The realised transition matrix, in per cent."""
+    """The realised transition matrix in percent."""
     from rich import box
     from rich.table import Table
 
@@ -247,7 +247,7 @@ def percent(share: float) -> str:
 
 
 def flips_table(classes: tuple[str, ...], rows: "Matrix") -> "Table":
-    """The most frequent flips from one class to another, where the matrix is too large to show."""
+    """The most frequent flips from one class to another."""
     import numpy as np
     from rich import box
     from rich.table import Table

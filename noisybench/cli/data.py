@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from noisybench import datasets
+from noisybench.cli.arguments import AsJson, Overwrite
 from noisybench.cli.console import cell, console, print_json, say, tell, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.registry import DATASETS
@@ -19,7 +20,6 @@ Name = Annotated[
     str, typer.Argument(metavar="NAME", help=f"Data set: {', '.join(entry.name for entry in DATASETS)}.")
 ]
 BUILT_IN = [entry.name for entry in DATASETS if DATASETS.is_registered(entry.name)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command()
@@ -37,36 +37,37 @@ def add(
         typer.Option(
             "--from",
             metavar="PATH",
-            help="Files you already have. Of a built-in data set: torchvision's root, the original archive or"
-            " files, or a folder with train/<class>/*.png and test/<class>/*.png; without it, torchvision"
-            " downloads them. Of your own: a folder with train/<class>/… (and val/, test/) or <class>/…; or a"
+            help="Where the files are. Built-in data set: torchvision's root, the original archive or files,"
+            " or a folder with train/<class>/*.png and test/<class>/*.png; without --from, torchvision"
+            " downloads them. Own images: a folder with train/<class>/… (and val/, test/) or <class>/…, or a"
             " CSV, TSV or Parquet file.",
         ),
     ] = None,
     layout: Annotated[
         str,
-        typer.Option(
-            metavar="LAYOUT", help=f"Own images: how PATH is laid out: {', '.join(datasets.LAYOUTS)}."
-        ),
+        typer.Option(metavar="LAYOUT", help=f"Own images: layout of PATH: {', '.join(datasets.LAYOUTS)}."),
     ] = "auto",
     root: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Table: where its paths start from. [default: the table's folder]"),
+        typer.Option(metavar="PATH", help="Table: folder that its paths start from. [default: the table's]"),
     ] = None,
-    path_column: Annotated[str, typer.Option(metavar="NAME", help="Table: the files.")] = "path",
-    label_column: Annotated[str, typer.Option(metavar="NAME", help="Table: the given labels.")] = "label",
+    path_column: Annotated[str, typer.Option(metavar="NAME", help="Table: column of the files.")] = "path",
+    label_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Table: column of given labels.")
+    ] = "label",
     clean_column: Annotated[
-        str, typer.Option(metavar="NAME", help="Table: the true labels, if it has them.")
+        str, typer.Option(metavar="NAME", help="Table: column of the true labels, if any.")
     ] = "clean_label",
     split_column: Annotated[
-        str, typer.Option(metavar="NAME", help="Table: train, val or test, if it has them.")
+        str, typer.Option(metavar="NAME", help="Table: column with train, val or test, if any.")
     ] = "split",
     test: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Own images: a folder <class>/… or table for testing.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Own images: folder <class>/… or table of test images."),
     ] = None,
     test_share: Annotated[
         float,
-        typer.Option(min=0.01, max=0.9, help="Own images without a test part: the share to split off."),
+        typer.Option(min=0.01, max=0.9, help="Own images without a test part: fraction to split off."),
     ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of that split.")] = 0,
     image_size: Annotated[
@@ -75,45 +76,44 @@ def add(
             min=4,
             max=1024,
             metavar="PIXELS",
-            help="Own images: height and width; the shorter side is resized, the centre cropped."
+            help="Own images: height and width. The shorter side is resized, then the centre is cropped."
             " [default: the median, at most 64]",
         ),
     ] = None,
     colour: Annotated[
         bool | None,
         typer.Option(
-            "--colour/--grey", show_default=False, help="Own images. [default: grey if all of them are]"
+            "--colour/--grey",
+            help="Own images: channels. [default: grey if all are]",
         ),
     ] = None,
     on_error: Annotated[
         Literal["refuse", "skip"],
         typer.Option(
             metavar="refuse|skip",
-            help="Own images that cannot be read: prepare nothing, or leave them out.",
+            help="Own images that cannot be read: refuse the data set, or skip these images.",
         ),
     ] = "refuse",
     problems: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Own images: write all problems as CSV.")
+        Path | None, typer.Option(metavar="FILE", help="Own images: CSV file to write all problems to.")
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace the file of --problems although it is of another kind."),
-    ] = False,
+    overwrite: Overwrite = False,
     keep_duplicates: Annotated[
-        bool, typer.Option(help="Own images: keep training images that are also test or validation images.")
+        bool,
+        typer.Option(help="Own images: keep training images that are test or validation images too."),
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Own images: processes that read them.", show_default="one a core"),
+        typer.Option(min=1, help="Own images: reading processes.", show_default="one per core"),
     ] = None,
 ) -> None:
-    """Prepare a data set, built in or of your own images."""
+    """Prepare a built-in data set, or one of your own images."""
     if DATASETS.is_registered(name):
         _refuse_own_options(context, name)
         _add_built_in(name, source)
         return
     if source is None:
-        # Says which name is nearest; an own data set that is prepared already needs its source again.
+        # An unknown name is answered with the nearest; an own data set needs its source again.
         DATASETS[name]
         raise InvalidValue(f"{name} is your own data set: give its images with --from PATH.")
     _add_own(
@@ -143,7 +143,7 @@ def _refuse_own_options(context: typer.Context, name: str) -> None:
         if parameter.name not in ("name", "source") and source is not None and source.name == "COMMANDLINE":
             given.append(parameter.opts[0])
     if given:
-        raise InvalidValue(f"{name} is built in: omit {', '.join(given)}, which is for your own images.")
+        raise InvalidValue(f"{name} is built in: omit {', '.join(given)}, for your own images only.")
 
 
 def _add_built_in(name: str, source: Path | None) -> None:
@@ -151,7 +151,7 @@ def _add_built_in(name: str, source: Path | None) -> None:
     with console(stderr=True).status(f"Preparing {name} …"):
         prepared = datasets.add(name, source)
     if before["canonical"] and not prepared.canonical:
-        warn(f"This takes the place of the canonical {name}; `data add` from the full files brings it back.")
+        warn(f"This replaces the canonical {name}; `data add` from the full files restores it.")
     say(
         f"{prepared.name}: {prepared.n_train:,} training and {prepared.n_test:,} test images,"
         f" {_canonical_in_words(prepared)}.",
@@ -164,7 +164,7 @@ def prepare_own(name: str, source: Path, options: datasets.OwnOptions) -> datase
 
     near = get_close_matches(name, BUILT_IN, 1, 0.8)
     if near:
-        warn(f"{name} becomes a data set of your own, and is not the built-in {near[0]}.")
+        warn(f"{name} is your own data set, not the built-in {near[0]}.")
     columns = (TextColumn("Reading images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -191,8 +191,8 @@ def _add_own(name: str, source: Path, options: datasets.OwnOptions) -> None:
     height, width, channels = info.shape
     in_memory = prepared.n_train * (height + 8) * (width + 8) * channels
     if in_memory >= 1e9:
-        say(f"Training keeps its pixels in memory once: {in_memory / 1e9:.1f} GB.")
-    say(f"The labels are taken as they are. Train with: noisybench train --dataset {name}")
+        say(f"Training holds its pixels in memory: {in_memory / 1e9:.1f} GB.")
+    say(f"The labels are used as given. Train with: noisybench train --dataset {name}")
 
 
 def _plain(value: Any) -> str:
@@ -200,12 +200,12 @@ def _plain(value: Any) -> str:
 
 
 @app.command("list")
-def list_(json: Json = False) -> None:
-    """Show which data sets are known, and which are prepared."""
+def list_(as_json: AsJson = False) -> None:
+    """List the known data sets, and say which are prepared."""
     from rich.table import Table
 
     rows = datasets.listing()
-    if json:
+    if as_json:
         print_json(rows)
         return
     table = Table("name", "prepared", box=None, pad_edge=False)
@@ -230,23 +230,25 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
-def remove(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete a prepared data set, and not the files it came from."""
+def remove(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False
+) -> None:
+    """Delete a prepared data set; its source files stay."""
     prepared, path = datasets.prepared(name)
     if not yes and not typer.confirm(f"Delete the prepared {prepared.identity} in {path}?", err=True):
-        raise InvalidValue("Nothing is deleted. Answer with y, or give --yes.")
+        raise InvalidValue("Nothing was deleted. Answer y, or give --yes.")
     datasets.remove(prepared.name)
     say(f"{prepared.identity} is removed.")
 
 
 @app.command()
-def verify(name: Name, json: Json = False) -> None:
+def verify(name: Name, as_json: AsJson = False) -> None:
     """Recompute the fingerprint of a prepared data set.
 
-    Says whether the data set is the canonical one.
+    Also says whether it is the canonical data set.
     """
     prepared = datasets.verify(name)
-    if json:
+    if as_json:
         print_json(
             {
                 "name": prepared.name,

@@ -1,4 +1,4 @@
-"""`noisybench diagnose`: which labels are wrong, how many, and what to do about it."""
+"""`noisybench diagnose`: find wrong labels, estimate how many there are, suggest a loss."""
 
 import json
 import os
@@ -43,56 +43,53 @@ def diagnose(
         str,
         typer.Argument(
             metavar="DATASET",
-            help="A prepared data set, or a folder or table of your own images.",
-            show_default=False,
+            help="Prepared data set, or a folder or table of your own images.",
         ),
     ],
     labels: Annotated[
         str | None,
-        typer.Option(metavar="FILE[:KEY]", help="Diagnose the labels in this file, as of `train --labels`."),
+        typer.Option(metavar="FILE[:KEY]", help="Diagnose the labels in this file (see `train --labels`)."),
     ] = None,
     score: Annotated[
-        str, typer.Option(metavar="NAME", help=f"What labels are ranked by: {', '.join(SCORES)}.")
+        str, typer.Option(metavar="NAME", help=f"Score that ranks the labels: {', '.join(SCORES)}.")
     ] = DEFAULT,
     seeds: Annotated[
         int | None,
         typer.Option(
             min=2,
-            help="Networks to train, each from a seed of its own and with another fold held out; their scores"
-            " are averaged. [default: one a fold]",
-            show_default=False,
+            help="Number of networks, each with its own seed and another fold held out; their scores are"
+            " averaged. [default: one per fold]",
         ),
     ] = None,
     folds: Annotated[
-        int, typer.Option(min=2, max=20, help="Each network holds out one of so many parts of the images.")
+        int, typer.Option(min=2, max=20, help="Number of parts of the images; each network holds out one.")
     ] = 5,
     compare: Annotated[
         bool,
         typer.Option(
             "--compare/--no-compare",
-            help="Train losses for noisy labels on the labels that are kept, and suggest the one of highest"
-            " noisy-validation accuracy.",
+            help="Train several losses on the kept labels, and suggest the loss of highest noisy-validation"
+            " accuracy.",
         ),
     ] = True,
     budget: Annotated[
         float | None,
-        typer.Option(metavar="MINUTES", min=0, help="Train fewer epochs where all would take longer."),
+        typer.Option(metavar="MINUTES", min=0, help="Limit of the training time; reduces epochs."),
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where results and the state of trainings go.")
+        Path, typer.Option(metavar="FOLDER", help="Folder for results and the state of training.")
     ] = Path("diagnosis"),
     marks: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Marks exported from page.html: write labels.csv, corrected by them, for `train --labels`.",
+            help="Marks exported from page.html: also write labels.csv, the corrected labels, for `train"
+            " --labels`.",
         ),
     ] = None,
     then: Annotated[
         Literal["train"] | None,
-        typer.Option(
-            metavar="train", help="Then train on the labels that are kept, with the suggested loss."
-        ),
+        typer.Option(metavar="train", help="Afterwards, train with the suggested loss on the kept labels."),
     ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
@@ -102,11 +99,11 @@ def diagnose(
 ) -> None:
     """Find wrong labels and estimate how many there are.
 
-    No true labels are needed. A few small networks are trained on the labels as they are and watched: a label
-    that they resist is suspicious. Losses are then compared by noisy validation, to suggest one. Writes
-    suspects.csv, page.html (to look at), mask.npz (for `train --keep`) and summary.json into the folder of
-    --out. A diagnosis that was stopped goes on when the same command is given again. With --noise and --rate,
-    or where true labels are known, it says how right it was.
+    Trains a few small networks on the given labels; a label that the networks do not learn is suspicious. No
+    true labels are needed. Then compares losses by noisy validation, to suggest one. Writes suspects.csv,
+    page.html (to look at the images), mask.npz (for `train --keep`) and summary.json to the folder of --out.
+    To continue an interrupted diagnosis, give the same command again. Where the true labels are known, as
+    with --noise and --rate, it also prints its precision and recall.
     """
     if as_json and then:
         raise InvalidValue("--json and --then train both print a result: omit one of them.")
@@ -131,7 +128,7 @@ def diagnose(
     values["dataset"] = name
     if labels is None:
         if values["noise"] and not values["rate"]:
-            raise InvalidValue("--noise makes labels wrong: say how many with --rate.")
+            raise InvalidValue("--noise requires --rate, the fraction of labels to corrupt.")
         values["rate"] = values["rate"] or 0.0
     given_options = {key: value for key, value in values.items() if value is not None}
     file, placed = (None, "") if labels is None else labels_of(labels, None, name)
@@ -180,7 +177,7 @@ def diagnose(
         f"{n:,} labels of {config.dataset} in {prepared.n_classes} classes: {count} networks ({config.model},"
         f" {config.epochs} epochs, {config.loss}) on {device_label(place)}, each with 1/{folds} held out."
         + f" Then {len(losses)} runs, to suggest a loss." * compare
-        + f" In all about {estimated}, less what is done."
+        + f" About {estimated} in all, less what is done."
     )
     with _watching(count, config.epochs, quiet) as watch:
         diagnosis = carried_out(
@@ -216,7 +213,7 @@ def diagnose(
         written["labels"] = out / outputs.LABELS
         labels = str(written["labels"])
         write(written["labels"], marks_as_csv(corrected, prepared), quiet=True)
-        tell(f"{len(marked.rows):,} labels are marked, {marked.n_wrong:,} of them wrong.")
+        tell(f"{len(marked.rows):,} labels are marked, {marked.n_wrong:,} of them as wrong.")
     loss = config.loss if suggestion is None else suggestion.loss
     told = [] if labels is None else ["--dataset", name, "--labels", labels]
     told += ["--keep", str(written["mask"]), "--loss", loss]
@@ -254,7 +251,7 @@ def diagnose(
 
 
 def _prepared(dataset: str) -> str:
-    """The name of a prepared data set: of a path, it is prepared as `data add` does."""
+    """The name of a prepared data set.  The images at a path are prepared first, as by `data add`."""
     from noisybench.cli.data import prepare_own
 
     known = [entry.name for entry in DATASETS]
@@ -270,16 +267,16 @@ def _prepared(dataset: str) -> str:
     source = datasets.prepared(name)[0].source
     if source != str(path.resolve()):
         raise InvalidValue(
-            f"{dataset} would be prepared as {name}, which is there already, from {source}. Prepare it with"
-            f" `noisybench data add ANOTHER-NAME --from {dataset}`, and diagnose that."
+            f"{name} is already prepared, from {source} and not from {dataset}. Prepare {dataset} with"
+            f" `noisybench data add ANOTHER-NAME --from {dataset}`, then diagnose ANOTHER-NAME."
         )
-    tell(f"{name} is prepared already from {source}; `noisybench data add` does it again.")
+    tell(f"{name} is already prepared from {source}; `noisybench data add` prepares it again.")
     return name
 
 
 @contextmanager
 def _watching(networks: int, epochs: int, quiet: bool) -> "Iterator[Watch]":
-    """Shows the progress of networks on stderr: a bar on a terminal, else lines."""
+    """Show the progress of the networks on stderr: a bar on a terminal, else lines."""
     stderr = console(stderr=True)
     if quiet:
         yield lambda network, epoch: None
@@ -318,7 +315,7 @@ def _watching(networks: int, epochs: int, quiet: bool) -> "Iterator[Watch]":
 def _show(
     diagnosis: "Diagnosis", classes: tuple[str, ...], summary: dict[str, Any], correct: "Correctness | None"
 ) -> None:
-    """The diagnosis for people."""
+    """Print the diagnosis as text."""
     from noisybench.diagnosis.findings import CANNOT_SEE, confused_pairs
 
     low, high = diagnosis.interval

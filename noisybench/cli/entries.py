@@ -1,9 +1,10 @@
-"""`noisybench list`: what can be named, with its hyper-parameters."""
+"""`noisybench list`: the losses, noises, models or data sets, with their hyper-parameters."""
 
 from typing import Annotated, Any, Literal
 
 import typer
 
+from noisybench.cli.arguments import AsJson
 from noisybench.cli.console import print_json, say
 from noisybench.methods import needs
 from noisybench.registry import DATASETS, METHODS, MODELS, NOISES, MethodInfo, Registry
@@ -13,11 +14,11 @@ Kind = Literal["losses", "noises", "models", "datasets"]
 
 def list_entries(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="losses, noises, models or datasets.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the losses, noises, models or data sets.
 
-    Prints their help and hyper-parameters, and of losses also the year.
+    Prints the help and the hyper-parameters of each, and the year of a loss.
     """
     registries: dict[str, Registry[Any]] = {
         "losses": METHODS,

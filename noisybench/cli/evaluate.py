@@ -1,4 +1,4 @@
-"""`noisybench evaluate`: what a finished run's network can do, in detail."""
+"""`noisybench evaluate`: measure the network of a completed run in detail."""
 
 from dataclasses import asdict
 from enum import StrEnum
@@ -11,7 +11,7 @@ from noisybench.cli.console import cell, console, print_json, say
 
 
 class Part(StrEnum):
-    """The parts of a run's data; all are measured against the true labels."""
+    """The parts of a run's data."""
 
     test = "test"
     validation = "validation"
@@ -20,9 +20,7 @@ class Part(StrEnum):
 
 def evaluate(
     run: RunName,
-    split: Annotated[
-        Part, typer.Option(help="Which images; all are measured against the true labels.")
-    ] = Part.test,
+    split: Annotated[Part, typer.Option(help="Images to measure.")] = Part.test,
     db: Database = DATABASE,
     device: Device = "auto",
     code: Code = None,
@@ -30,8 +28,8 @@ def evaluate(
 ) -> None:
     """Measure a run's best-validation network in detail.
 
-    Prints accuracy, also per class, the confusion matrix and the expected calibration error. Open-set images
-    have no true label and are left out.
+    Prints accuracy in all and per class, the confusion matrix and the expected calibration error, against the
+    true labels. Open-set images have no true label and are left out.
     """
     import json
 
@@ -53,7 +51,6 @@ def evaluate(
     from noisybench.training.evaluation import evaluate as measure
 
     checkpoint = Checkpoint.read(store.folder(row["id"]), row)
-    # Open-set images are among the others only.
     dataset = datasets.load(row["dataset"]) if split is Part.test else checkpoint.dataset()
     if split is Part.test:
         images, labels = dataset.test_images, dataset.test_labels

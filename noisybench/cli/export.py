@@ -1,4 +1,4 @@
-"""`noisybench runs export`: a table of the store as a file for other tools."""
+"""`noisybench runs export`: write a table of the store for other tools."""
 
 import io
 import sys
@@ -21,25 +21,21 @@ def export(
     table: Annotated[
         str,
         typer.Option(
-            help="results: the attempt that counts for each config; runs: all attempts; curves: epochs with"
-            " what their run was; or epochs, prunings, transitions, evaluations."
+            help="results: for each config the attempt that counts; runs: all attempts; curves: epochs with"
+            " the settings of their run; or epochs, prunings, transitions, evaluations."
         ),
     ] = "results",
     where: Where = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            help="Write to this file, .csv or .parquet, instead of CSV to stdout.",
-            show_default=False,
-        ),
+        typer.Option("--out", help="Write to this .csv or .parquet file instead of stdout."),
     ] = None,
     overwrite: Overwrite = False,
     db: Database = DATABASE,
 ) -> None:
     """Write a table of the store as CSV or Parquet.
 
-    Accuracies are fractions, times UTC in ISO 8601.  Failed and interrupted runs are among the others:
+    Accuracies are fractions from 0 to 1; times are UTC in ISO 8601. Failed and interrupted runs are included:
     `--where status=completed` leaves them out.
     """
     from noisybench.store import Store
@@ -63,9 +59,9 @@ def export(
 
 
 def encoder(out: Path) -> "Callable[[DataFrame], bytes]":
-    """What makes a file of this suffix.  Raises InvalidValue."""
+    """The encoder of files with this suffix.  Raises InvalidValue."""
     if out.suffix not in ENCODERS:
-        raise InvalidValue(f"{out} must end in one of {', '.join(ENCODERS)}, which says what it is to be.")
+        raise InvalidValue(f"{out} must end in one of: {', '.join(ENCODERS)}.")
     return ENCODERS[out.suffix]
 
 
@@ -74,14 +70,14 @@ def to_csv(rows: "DataFrame") -> bytes:
 
 
 def to_parquet(rows: "DataFrame") -> bytes:
-    """Raises InvalidValue without pyarrow, which is an extra: few need it, and it is large."""
+    """Raises InvalidValue without pyarrow, which is large and therefore an extra."""
     file = io.BytesIO()
     try:
         rows.to_parquet(file, engine="pyarrow", index=False)
     except ImportError:
         raise InvalidValue(
-            "Parquet needs pyarrow: `pip install 'noisybench[parquet]'` brings it. CSV needs nothing more:"
-            " write to a .csv file."
+            "Parquet needs pyarrow. Install it with `pip install 'noisybench[parquet]'`, or write to a .csv"
+            " file."
         ) from None
     return file.getvalue()
 

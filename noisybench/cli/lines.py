@@ -1,4 +1,4 @@
-"""The progress of runs as plain lines on stderr, and the words for a run and its measurements."""
+"""The progress of runs as plain lines on stderr, and runs and their measurements in words."""
 
 from collections.abc import Iterator, Sequence
 from itertools import count, repeat
@@ -31,7 +31,7 @@ def measures(event: Epoch | Pruning) -> str:
 
 
 class Lines(RunObserver):
-    """Plain lines: one for each epoch of a single run, one for each run of several, with its last epoch."""
+    """A line for each epoch of a single run; of several runs, a line for each run, with its last epoch."""
 
     def __init__(self, runs: int, numbers: "Iterator[int] | None" = None) -> None:
         self.runs, self.number = runs, 0
@@ -52,7 +52,7 @@ class Lines(RunObserver):
     def resume(self, epochs: Sequence[Epoch]) -> None:
         self.seconds = sum(epoch.seconds for epoch in epochs)
         if epochs and self.runs == 1:
-            self._print(f"  goes on after epoch {epochs[-1].epoch}")
+            self._print(f"  continues after epoch {epochs[-1].epoch}")
 
     def show(self, event: Epoch | Pruning) -> None:
         assert self.config is not None

@@ -22,11 +22,12 @@ from noisybench.sweeps.observer import RunObserver
 
 
 class Bars(Progress):
-    """Bars with time taken and time left, and below them what the run is and what it measures: on
-    lines of their own, so that a narrow terminal cuts words and not the time left."""
+    """Bars with the time taken and left, and below them lines on the run and its last measurements.
+
+    On a narrow terminal, those lines are cut, and the time left is not."""
 
     def __init__(self, console: Console) -> None:
-        # By what each line is about.
+        # The lines below the bars, by the observer that writes each.
         self.below: dict[object, str] = {}
         super().__init__(
             SpinnerColumn(),
@@ -69,7 +70,7 @@ class Live(RunObserver):
 
     def resume(self, epochs: Sequence[Epoch]) -> None:
         if epochs:
-            # The bar begins where the run goes on, so that the time left is that of its epochs now.
+            # The time left follows from the epochs of this process: the bar starts at the resumed epoch.
             total = next(task.total for task in self.bars.tasks if task.id == self.current)
             self.bars.reset(self.current, total=total, completed=len(epochs))
 

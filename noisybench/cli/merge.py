@@ -1,4 +1,4 @@
-"""`noisybench runs merge`: the runs of several stores in one."""
+"""`noisybench runs merge`: merge the runs of several stores into one."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,24 +14,20 @@ from noisybench.errors import RunFailed
 def merge(
     stores: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="STORE...", help="SQLite files of runs, which are only read.", show_default=False
-        ),
+        typer.Argument(metavar="STORE...", help="SQLite files of runs; they are not changed."),
     ],
     into: Annotated[
         Path,
-        typer.Option(
-            "--into", help="The store to bring them into; made if there is none.", show_default=False
-        ),
+        typer.Option("--into", help="Store to merge into; created if it does not exist."),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Bring the runs of several stores into one.
+    """Merge the runs of several stores into one.
 
-    Each run is there once, with its network. Merging again adds nothing. Completed attempts at one run that
-    measured different things are all kept, and the one that completed last counts. Where one of them must
-    be wrong (other noisy labels, or other numbers from one version on one kind of CPU), they are named,
-    and the exit code is 1.
+    Each run is stored once, with its network; merging again adds nothing. Completed attempts at one run with
+    different measurements are all kept, and the one that completed last counts. Attempts that contradict
+    each other (other noisy labels, or other numbers from one version on one kind of CPU) are listed, and the
+    exit code is 1.
     """
     from noisybench.store.merge import merge as bring_together
 
@@ -51,12 +47,12 @@ def merge(
     else:
         unfinished = f", {done.left_out} unfinished left out" if done.left_out else ""
         added = "1 run" if len(done.added) == 1 else f"{len(done.added)} runs"
-        say(f"{into}: {added} added, {already} there already{unfinished}.")
+        say(f"{into}: {added} added, {already} already there{unfinished}.")
     for one in done.contradictions:
         complain(f"{one.config}: {one.first} and {one.second} contradict each other: {one.differs}.")
     if done.contradictions:
         count = len(done.contradictions)
         raise RunFailed(
-            f"{count} contradiction{'s' if count > 1 else ''}. All these attempts are in {into}, where the"
-            " one that completed last counts; `noisybench runs delete` removes one that you know to be wrong."
+            f"{count} contradiction{'s' if count > 1 else ''}. {into} has all these attempts; the one that"
+            " completed last counts. If you know which is wrong, remove it with `noisybench runs delete`."
         )

@@ -1,4 +1,4 @@
-"""Command-line options made from the declarations of Config and of the registries."""
+"""Command-line options from the declarations of Config and of the registries."""
 
 import inspect
 from collections.abc import Callable
@@ -9,16 +9,16 @@ import typer
 
 from noisybench.config import Config, declared_fields
 from noisybench.options import OptionSpec
-from noisybench.registry import REGISTRIES, hyper_parameters
+from noisybench.registry import REGISTRIES, Entry, hyper_parameters
 
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "true|false"}
 
 
 def config_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each of these fields of Config (all, if none is named).
+    """Add an option to a command for each of these fields of Config; without names, for all.
 
-    The hyper-parameters of whatever those fields name come along as shorthands (--q for --loss
-    "lq(q=...)").  The command takes them as ``**values`` for `Config.create`, None if not given.
+    The hyper-parameters of what these fields name are added as shorthands (--q for --loss "lq(q=...)").  The
+    command takes the options as ``**values`` for `Config.create`, None if not given.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,7 +49,7 @@ def _described(names: tuple[str, ...]) -> dict[str, tuple[OptionSpec, str]]:
         chosen = [(registry, entry) for registry, entry in owners if registry.kind in kinds]
         if chosen and chosen[0][1].parameters[name].option.cli:
             declared = chosen[0][1].parameters[name]
-            default = ", ".join(f"{entry.name}: {entry.defaults[name]}".rstrip(": ") for _, entry in chosen)
+            default = ", ".join(_default_of(entry, name) for _, entry in chosen)
             described[name] = declared, f"{_help(declared)} [{default}]"
     return described
 
@@ -69,7 +69,15 @@ def _known(declared: OptionSpec) -> list[tuple[str, str]]:
 def _help(declared: OptionSpec) -> str:
     option = declared.option
     known = ", ".join(entry.name for entry in REGISTRIES[option.kind]) if option.kind else option.allowed
-    return f"{option.help}: {known}" if known else option.help
+    # What is allowed goes before a remark on the default.
+    text, bracket, remark = option.help.partition(" [")
+    return f"{text}: {known}{bracket}{remark}" if known else option.help
+
+
+def _default_of(entry: Entry, name: str) -> str:
+    """The name of an entry, with the default of its hyper-parameter where there is one."""
+    default = entry.defaults[name]
+    return entry.name if default in (None, "") else f"{entry.name}: {default}"
 
 
 def _parameter(name: str, declared: OptionSpec, text: str) -> inspect.Parameter:
@@ -79,7 +87,6 @@ def _parameter(name: str, declared: OptionSpec, text: str) -> inspect.Parameter:
         option_name(name),
         help=text,
         metavar=metavar,
-        show_default=False,
         autocompletion=lambda incomplete: [
             known for known in _known(declared) if known[0].startswith(incomplete)
         ],

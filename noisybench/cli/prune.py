@@ -1,4 +1,4 @@
-"""`noisybench prune`: which samples a finished run's network distrusts."""
+"""`noisybench prune`: write a mask of the samples that the network of a completed run keeps."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,7 @@ def prune(
     k: Annotated[float, typer.Option("--k", min=0, max=1, help=f"{THRESHOLD.help}.")] = 0.5,
     out: Annotated[
         Path,
-        typer.Option("--out", help="Where to write the mask, an .npz file for `train --keep`; - for stdout."),
+        typer.Option("--out", help="File of the mask, .npz, for `train --keep`; - for stdout."),
     ] = Path("mask.npz"),
     overwrite: Overwrite = False,
     db: Database = DATABASE,
@@ -26,10 +26,10 @@ def prune(
     code: Code = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write which training samples a run's network would keep.
+    """Write a mask of the training samples that a run's network keeps.
 
-    The network is that of the best-validation epoch. The mask covers all training images of the data set;
-    precision and recall of what it drops are those over the samples that the run trained on.
+    Uses the network of the best noisy-validation epoch. The mask covers all training images of the data set;
+    precision and recall of the dropped samples are over the images that the run trained on.
     """
     from noisybench.config import load_code
     from noisybench.store import Store

@@ -1,16 +1,17 @@
-"""`noisybench report`: the tables and figures of the paper from the runs of a store, and comparisons."""
+"""`noisybench report`: tables, comparisons and figures of the runs in a store."""
 
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Overwrite, Where
 from noisybench.cli.console import console, is_terminal, say, warn, write
 from noisybench.errors import InvalidValue
+from noisybench.registry import Registry
 from noisybench.reporting import audit as audits
 from noisybench.reporting.audit import AUDITS
 from noisybench.reporting.compare import compare
@@ -26,9 +27,12 @@ from noisybench.reporting.tables import TABLES, Table
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-KINDS_OF_TABLE = "; ".join(f"{entry.name}: {entry.help}" for entry in TABLES)
-KINDS_OF_AUDIT = "; ".join(f"{entry.name}: {entry.help}" for entry in AUDITS)
-KINDS_OF_FIGURE = "; ".join(f"{entry.name}: {entry.help}" for entry in FIGURES)
+
+def _kinds(registry: Registry[Any]) -> str:
+    """The entries with their help."""
+    return " ".join(f"{entry.name}: {entry.help}" for entry in registry)
+
+
 TABLE, FORM, BY = "closed-set", "table", "loss"
 SUFFIXES = {entry.metadata.suffix: entry.name for entry in FORMATS if entry.metadata.suffix}
 KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
@@ -37,20 +41,18 @@ KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 def report(
     losses: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="LOSS", help="The losses that --compare is about; lq is any q.", show_default=False
-        ),
+        typer.Argument(metavar="LOSS", help="Losses of --compare; lq is lq of any q."),
     ] = None,
     table: Annotated[
         str | None,
-        typer.Option("--table", help=f"{KINDS_OF_TABLE} [default: {TABLE}]", show_default=False),
+        typer.Option("--table", help=f"{_kinds(TABLES)} [default: {TABLE}]"),
     ] = None,
     comparing: Annotated[
         bool,
         typer.Option(
             "--compare",
             help="Compare the LOSSes seed by seed, in the measure of --table: difference, 95 % confidence"
-            " interval, paired t-test with Holm's correction, and how many seeds would tell them apart.",
+            " interval, paired t-test with Holm's correction, and the number of seeds that the test needs.",
         ),
     ] = False,
     ranking: Annotated[
@@ -61,21 +63,18 @@ def report(
             " test of each pair of methods, seed by seed, with Holm's correction.",
         ),
     ] = False,
-    audit: Annotated[str | None, typer.Option("--audit", help=KINDS_OF_AUDIT, show_default=False)] = None,
+    audit: Annotated[str | None, typer.Option("--audit", help=_kinds(AUDITS))] = None,
     figure: Annotated[
         str | None,
         typer.Option(
             "--figure",
-            help=f"Draw a figure into the file of --out ({', '.join(FILE_TYPES)}). {KINDS_OF_FIGURE}",
-            show_default=False,
+            help=f"Draw a figure to the file of --out ({', '.join(FILE_TYPES)}). {_kinds(FIGURES)}",
         ),
     ] = None,
     by: Annotated[
         str | None,
         typer.Option(
-            help="With --figure curves: the column of which each value is a line, such as loss or rate."
-            f" [default: {BY}]",
-            show_default=False,
+            help=f"With --figure curves: column whose values are lines, as loss or rate. [default: {BY}]",
         ),
     ] = None,
     form: Annotated[
@@ -84,35 +83,30 @@ def report(
             "--format",
             help=f"One of {KNOWN_FORMATS}."
             f" [default: by the suffix of --out ({', '.join(SUFFIXES)}), else {FORM}]",
-            show_default=False,
         ),
     ] = None,
     published: Annotated[
         str | None,
         typer.Option(
             "--against",
-            help=f"Set beside published numbers, and say whether they agree: {', '.join(SOURCES)}.",
-            show_default=False,
+            help=f"Compare with published numbers: {', '.join(SOURCES)}.",
         ),
     ] = None,
     margin: Annotated[
         float | None,
         typer.Option(
-            help="With --against: means that differ by less agree, in percentage points."
+            help="With --against: largest difference, in percentage points, that counts as agreement."
             f" [default: {MARGIN:g}]",
-            show_default=False,
         ),
     ] = None,
     where: Where = None,
     db: Database = DATABASE,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write to this file instead of stdout.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write instead of stdout.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Print a table over seeds or a comparison, or draw a figure.
 
-    A table has mean ± sample standard deviation. Accuracies are in percent.
+    Tables show mean ± sample standard deviation over seeds. Accuracies are in percent.
     """
     from noisybench.store import Store
 
@@ -125,11 +119,11 @@ def report(
     }
     asked = [option for option, is_given in given.items() if is_given]
     if len(asked) > 1:
-        raise InvalidValue(f"{' and '.join(asked)} are reports of their own: ask for one at a time.")
+        raise InvalidValue(f"{' and '.join(asked)} are different reports: give one of them.")
     if losses and not comparing:
         raise InvalidValue(
-            f"{' '.join(losses)} is given, but only --compare takes losses by themselves: write"
-            " `report --compare lq cce`, or `report --where loss=lq` for the table of one."
+            f"{' '.join(losses)} is given without --compare: write `report --compare lq cce`, or"
+            " `report --where loss=lq` for the table of one loss."
         )
     if comparing and not losses:
         raise InvalidValue("--compare needs at least two losses: write `report --compare lq cce`.")
@@ -138,7 +132,7 @@ def report(
     has_layout = "--audit" if audit else f"--figure {figure}" if figure else ""
     if table is not None and (audit or (figure and "table" not in FIGURES.bind(figure).entry.context)):
         raise InvalidValue(
-            f"--table does not go with {has_layout}, which has its own layout: omit one of them."
+            f"--table cannot be combined with {has_layout}, which has its own layout: omit one of them."
         )
     if by is not None and figure is None:
         raise InvalidValue("--by requires --figure curves.")
@@ -175,7 +169,7 @@ def report(
 
 
 def _command() -> str:
-    """The command that is being carried out, as it was typed; "" where Python calls it."""
+    """The command line as it was typed; "" where a Python program calls `report`."""
     return shlex.join(["noisybench", *sys.argv[1:]]) if "report" in sys.argv else ""
 
 
@@ -188,14 +182,13 @@ def write_figure(
     table: Callable[["DataFrame"], Table],
     by: str | None,
 ) -> None:
-    """Draw the figure of these rows of `Store.results`; the suffix of `out` says as what."""
+    """Draw the figure of these rows of `Store.results` to `out`, in the format of its suffix."""
     entry = FIGURES.bind(figure).entry
     if by is not None and "by" not in entry.context:
-        raise InvalidValue(f"--by is that of --figure curves, and {entry.name} has lines of its own.")
+        raise InvalidValue(f"--by requires --figure curves, but the figure is {entry.name}.")
     if out is None:
         raise InvalidValue(
-            f"A figure is written to a file: give --out, such as --out {entry.name}.pdf"
-            f" ({', '.join(FILE_TYPES)})."
+            f"--figure requires --out with a file ({', '.join(FILE_TYPES)}), such as --out {entry.name}.pdf."
         )
     suffix = check_suffix(out)
     options = {"table": table(runs)} if "table" in entry.context else {}
@@ -219,7 +212,7 @@ def print_document(
 ) -> None:
     """Print a report in a format, or write it to `out`.
 
-    context: what else the format may ask for, as html does for the runs and their curves.
+    context: further arguments of the format, such as the runs and their curves for html.
     """
     to_terminal = out is None and is_terminal()
     width = console().width if to_terminal else None

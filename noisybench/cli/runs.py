@@ -35,7 +35,7 @@ COLUMNS = ("id", "status", "dataset", "noise", "rate", "loss", "seed", "test_acc
 def list_runs(
     db: Database = DATABASE,
     where: Where = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many at most.", show_default=False)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Largest number of runs.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List runs, the newest first."""
@@ -62,7 +62,7 @@ def list_runs(
 
 
 def table_of_runs(rows: Sequence["Row"], width: int | None) -> Iterator[str]:
-    """The lines of a table of runs; where it is wider than `width`, a few lines for each run."""
+    """The lines of a table of runs; a few lines for each run if the table is wider than `width`."""
     texts = [
         [
             *(row["id"], row["status"], row["dataset"], shortened(row["noise"]), f"{row['rate']:g}"),
@@ -84,22 +84,22 @@ def table_of_runs(rows: Sequence["Row"], width: int | None) -> Iterator[str]:
 
 
 def running_elsewhere(rows: Sequence["Row"]) -> list[str]:
-    """What to know of runs that another host trains: whether it still does cannot be asked from here."""
+    """What to do about runs of other hosts: this host cannot tell whether they are still running."""
     hosts: dict[str, list[Row]] = {}
     for row in rows:
         if row["status"] == "running" and row["host"] != gethostname():
             hosts.setdefault(str(row["host"]), []).append(row)
     return [
         f"Running on {host} since {min(row['started'] for row in of_host)}:"
-        f" {join_limited([row['id'] for row in of_host])}. If that host is gone, give the same command here,"
-        " which takes the run over, or remove the run with `noisybench runs delete`."
+        f" {join_limited([row['id'] for row in of_host])}. If that host is gone, give the same command here"
+        " to continue the run, or remove the run with `noisybench runs delete`."
         for host, of_host in hosts.items()
     ]
 
 
 @app.command()
 def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None:
-    """Show how one run was set up, where it ran and what it measured."""
+    """Show the settings, the machine and the measurements of a run."""
     from noisybench.store import Store
 
     store = Store.read(db)
@@ -139,11 +139,13 @@ def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None
 
 @app.command()
 def delete(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs, or their beginnings.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Ids of runs, or their first characters.")
+    ],
     db: Database = DATABASE,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete runs, all that they measured, and their networks."""
+    """Delete runs with their measurements and networks."""
     from noisybench.store import Store
 
     store = Store.open(db, create=False)
@@ -162,7 +164,9 @@ def _confirmed(question: str) -> bool:
     except typer.Abort:
         if sys.stdin.isatty():
             raise
-        raise InvalidValue("Nothing was deleted: there is no terminal to ask on. Give --yes (-y).") from None
+        raise InvalidValue(
+            "Nothing was deleted: there is no terminal to confirm on. Give --yes (-y)."
+        ) from None
 
 
 app.command()(merge.merge)
@@ -170,7 +174,7 @@ app.command()(export.export)
 
 
 def _show_transition(matrices: dict[str, Any]) -> None:
-    """The estimated transition matrix below the actual one, row by row, where they fit a line."""
+    """Print the estimated transition matrix, each row below the actual one, if the rows fit a line."""
     import numpy as np
 
     from noisybench.labels.drawing import transition_error
@@ -179,14 +183,14 @@ def _show_transition(matrices: dict[str, Any]) -> None:
     say(f"Transition matrix estimated by run {matrices['estimated_by']}")
     shown = {"T̂": estimated}
     if matrices["actual"] is None:
-        say("  There is no actual one to hold it against: open-set images belong to no class.")
+        say("  There is no actual matrix to compare it with: open-set images belong to no class.")
     else:
         actual = np.array(matrices["actual"])
         error = transition_error(estimated, actual)
-        say(f"  error {error:.4f}: the total variation distance of a row to the actual one, mean of classes")
+        say(f"  error {error:.4f}: total variation distance to the actual rows, mean over classes")
         shown = {"T": actual, **shown}
     if len(estimated) > MATRIX_CLASSES:
-        say("  It is in --json.")
+        say("  --json prints it.")
         return
     say(f"  {' and '.join(shown)} in % of the true class")
     for true in range(len(estimated)):
@@ -199,7 +203,7 @@ def _as(kind: type, row: dict[str, Any]) -> Any:
 
 
 def _matching(store: "Store", where: list[str]) -> list[str]:
-    """The ids of the runs that meet the conditions, the newest first; a value that no run has is told."""
+    """The ids of the runs that meet the conditions, the newest first.  Warns of values that no run has."""
     import pandas as pd
 
     from noisybench.reporting.selection import select
@@ -207,7 +211,7 @@ def _matching(store: "Store", where: list[str]) -> list[str]:
 
     columns, _ = tables()["runs"]
     named = dict.fromkeys(["id", "noise", *(condition.partition("=")[0] for condition in where)])
-    # Of a column that there is not, the message names all.
+    # For an unknown column, the message lists all columns.
     names = list(named if named.keys() <= columns.keys() else columns)
     selected, unmatched = select(pd.DataFrame(store.runs(names), columns=names), where)
     for sentence in unmatched:

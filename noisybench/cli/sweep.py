@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 
 class Executor(Enum):
-    """Where the runs of a sweep are carried out."""
+    """Where the runs of a sweep are trained."""
 
     local = "local"
     ray = "ray"
 
 
 def shard_database(shard: object) -> Path:
-    """The store of a shard, where none is named: shards on one file system must not share a file."""
+    """The default store of a shard: shards on one file system must not share a file."""
     return DATABASE.with_suffix(f".{str(shard).replace('/', '-of-')}{DATABASE.suffix}")
 
 
 def own_database(context: typer.Context, db: Path, shard: object) -> Path:
-    """The store of a shard: the one that was named, else its own."""
+    """The store of a shard: that of --db or NOISYBENCH_DB if given, else its own."""
     source = context.get_parameter_source("db")
     return shard_database(shard) if source is not None and source.name == "DEFAULT" else db
 
@@ -56,8 +56,7 @@ def sweep(
         typer.Argument(
             metavar="EXPERIMENT",
             autocompletion=lambda incomplete: [known for known in packaged() if known.startswith(incomplete)],
-            help=f"Name of an experiment ({', '.join(packaged())}) or a YAML file with one.",
-            show_default=False,
+            help=f"Experiment: {', '.join(packaged())}, or a YAML file.",
         ),
     ],
     where: Where = None,
@@ -66,25 +65,23 @@ def sweep(
         typer.Option(
             min=1,
             metavar="N",
-            help="Use the seeds 0 to N-1 instead of the experiment's own.",
-            show_default=False,
+            help="Use seeds 0 to N-1 instead of those of the experiment.",
         ),
     ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Only the K-th of N equal parts of the runs, into a store of its own"
-            f" ({shard_database('K/N')}, unless --db or NOISYBENCH_DB names another). `noisybench runs merge`"
-            " brings the stores together.",
-            show_default=False,
+            help="Train only the K-th of N equal parts of the runs, in a store of its own"
+            f" ({shard_database('K/N')}, unless --db or NOISYBENCH_DB is given). `noisybench runs merge`"
+            " merges the stores.",
         ),
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Only print the runs, what the store has of them, and how long the others will take.",
+            help="Only print the runs, which of them the store has, and the estimated time of the others.",
         ),
     ] = False,
     jobs_at_once: Annotated[
@@ -92,42 +89,35 @@ def sweep(
         typer.Option(
             "--jobs",
             min=1,
-            help="Runs at once, each in a process of its own. [default: on a CPU, one for each core, if"
-            " memory and runs suffice; else one for each GPU]",
-            show_default=False,
+            help="Number of runs at a time, each in its own process. [default: on a CPU, one per core,"
+            " limited by the memory; else one or two per GPU]",
         ),
     ] = None,
     retries: Annotated[
         int | None,
-        typer.Option(min=0, help="How often a run that failed is tried again.", show_default=False),
+        typer.Option(min=0, help="How often to retry a failed run. [default: 0]"),
     ] = None,
     executor: Annotated[
         Executor,
-        typer.Option(
-            help="Where the runs are carried out: on this machine, or on a Ray cluster (noisybench[ray])."
-        ),
+        typer.Option(help="Where to train: on this machine, or on a Ray cluster (needs noisybench[ray])."),
     ] = Executor.local,
     address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="With --executor ray: the head of the cluster, or auto for the one that this machine belongs"
-            " to. Without it, RAY_ADDRESS, or else a Ray of this machine alone.",
-            show_default=False,
+            help="With --executor ray: head node of the cluster; auto: the cluster of this machine. [default:"
+            " RAY_ADDRESS, else a new cluster on this machine]",
         ),
     ] = None,
     cpus_per_run: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="With --executor ray: CPUs, and so threads, of a run [1].", show_default=False
-        ),
+        typer.Option(min=1, help="With --executor ray: CPUs and threads per run. [default: 1]"),
     ] = None,
     gpus_per_run: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="With --executor ray: GPUs of a run, such as 0.25 [1 where the cluster has GPUs].",
-            show_default=False,
+            help="With --executor ray: GPUs per run, such as 0.25. [default: 1 if the cluster has GPUs]",
         ),
     ] = None,
     stalled: Annotated[
@@ -135,20 +125,17 @@ def sweep(
         typer.Option(
             min=0.01,
             metavar="MINUTES",
-            help="On this machine: a run that ends no epoch for so long is taken for hung, and killed."
-            f" [default: {SLOWEST_EPOCHS} times its own slowest epoch, at least {MINIMUM / 60:g};"
-            f" before its first has ended, {FIRST_EPOCH / 60:g}]",
-            show_default=False,
+            help="On this machine: kill a run that completes no epoch in this time."
+            f" [default: {SLOWEST_EPOCHS} times its slowest epoch, at least {MINIMUM / 60:g};"
+            f" {FIRST_EPOCH / 60:g} for its first epoch]",
         ),
     ] = None,
-    max_runs: Annotated[
-        int, typer.Option(min=1, help="Refuse an experiment with more runs than this.")
-    ] = MAX_RUNS,
+    max_runs: Annotated[int, typer.Option(min=1, help="Refuse an experiment with more runs.")] = MAX_RUNS,
     db: Database = DATABASE,
     device: Device = "auto",
     precision: Annotated[
         str | None,
-        typer.Option(help="Compute in fp32, bf16 or auto, whatever the experiment says.", show_default=False),
+        typer.Option(help="Precision of all runs instead of the experiment's: fp32, bf16 or auto."),
     ] = None,
     capture: Capture = "auto",
     compiled: Compile = "auto",
@@ -158,15 +145,15 @@ def sweep(
 ) -> None:
     """Train the runs of an experiment, and print its table.
 
-    Runs that the store has completed are not trained again. A run of forward-that needs the cce run beside
-    it: where the store lacks that, it is made first.
+    Runs that are completed in the store are not trained again. A run whose method needs a first stage, as
+    forward-that needs a cce run, is trained after that stage.
     """
     on_ray = executor is Executor.ray
     ours = (("--jobs", jobs_at_once), ("--stalled", stalled))
     rays = (("--address", address), ("--cpus-per-run", cpus_per_run), ("--gpus-per-run", gpus_per_run))
     for option, value in ours if on_ray else rays:
         if value is not None:
-            raise InvalidValue(f"{option} is not for --executor {executor.value}.")
+            raise InvalidValue(f"{option} cannot be combined with --executor {executor.value}. Omit it.")
     if gpus_per_run is not None and gpus_per_run > 1 and gpus_per_run % 1:
         raise InvalidValue(f"gpus-per-run is {gpus_per_run:g}, but must be a whole number, or below 1.")
     if on_ray and ":" in device:
@@ -199,17 +186,17 @@ def sweep(
     all_configs = experiment.configs if seeds is None else with_seeds(experiment.configs, seeds)
     chosen = matching(all_configs, where or [])
     if part is not None:
-        # Before the data sets of this machine have a say, so that the parts fit those of the others.
+        # Before data sets are looked up here, so that all machines divide the same runs.
         whole, chosen = len(chosen), part.of(chosen)
         db = own_database(context, db, part)
         if not quiet:
             tell(f"Shard {part} has {len(chosen)} of {whole} runs, in {db}.")
     configs, problems = planned(chosen) if dry_run else (prepared(chosen), [])
-    # A dry run leaves no file behind, nor does one whose device is not there.
+    # A dry run makes no file, nor does a sweep that is refused.
     there = db.exists()
     store = Store.read(db) if dry_run and there else Store.open(db if there else Path(":memory:"))
     jobs = plan(configs, store, force, experiment.files)
-    # What a node of Ray has is for the node to say.
+    # Each node of Ray chooses its own device.
     at_once, devices = 0, [device]
     if not on_ray and (jobs or dry_run):
         devices = several(device)
@@ -247,8 +234,8 @@ def sweep(
     if experiment.figure:
         figure = experiment.figure
         say(
-            f"`noisybench report --figure {figure} --out {figure}.pdf` draws these runs (with --where, if the"
-            " store has others like them in other settings)."
+            f"To draw these runs: `noisybench report --figure {figure} --out {figure}.pdf`. Add --where if"
+            " the store has runs in other settings too."
         )
     if skipped:
         warn(
@@ -262,8 +249,10 @@ def sweep(
 
 
 def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device: str, at_once: int) -> None:
-    """A line for each run, and what there is to do in all, with the time that it takes here so many at once;
-    without one, if that is 0."""
+    """Print a line for each run, the number of runs to train, and their estimated time.
+
+    at_once: how many runs are trained at a time; 0 where that is not known, without an estimate.
+    """
     from noisybench.cli.lines import describe
     from noisybench.sweeps.estimate import Forecast, in_words
     from noisybench.sweeps.resources import threads_per_job
@@ -279,14 +268,15 @@ def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device
     times = {job.config.identity: forecast.of(job.config) for job in jobs if at_once}
     for config in [*stages, *configs]:
         seconds = times.get(config.identity)
-        state = "to be made" if config.identity in todo else "in the store"
+        state = "to be trained" if config.identity in todo else "in the store"
         time = "" if seconds is None else f", {in_words(seconds)}"
         stage = ", as a first stage" if config.identity not in wanted else ""
         say(f"{describe(config)}: {state}{stage}{time}")
     known = [seconds for seconds in times.values() if seconds is not None]
     besides = f", {len(stages)} more as first stages" if stages else ""
     say(
-        f"\n{len(configs)} runs: {len(wanted - todo)} in the store, {len(wanted & todo)} to be made{besides}."
+        f"\n{len(configs)} runs: {len(wanted - todo)} in the store, {len(wanted & todo)} to be trained"
+        f"{besides}."
     )
     if known:
         say(
@@ -300,7 +290,7 @@ def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device
         )
         on_threads = f"OMP_NUM_THREADS={threads} " if chosen.type == "cpu" else ""
         say(
-            f"No epoch of {len(times) - len(known)} runs' kind has been measured here on {where}"
-            f" ({join_limited(kinds)}). A single `{on_threads}noisybench train --epochs 1` of a kind gives an"
-            " estimate."
+            f"For {len(times) - len(known)} runs, no epoch has been measured here on {where}:"
+            f" {join_limited(kinds)}. A single `{on_threads}noisybench train --epochs 1` of each kind gives"
+            " an estimate."
         )

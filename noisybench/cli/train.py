@@ -1,4 +1,4 @@
-"""`noisybench train`: one run."""
+"""`noisybench train`: train one run."""
 
 import shlex
 from collections.abc import Mapping
@@ -42,17 +42,17 @@ Labels = Annotated[
     ),
 ]
 LabelOrder = Annotated[
-    Path | None, typer.Option(help="A .npy file: the row of each of the --labels in the source.")
+    Path | None, typer.Option(help="A .npy file with the source row of each of the --labels.")
 ]
-Keep = Annotated[Path | None, typer.Option(help="Train on the samples that this mask of `prune` keeps.")]
+Keep = Annotated[Path | None, typer.Option(help="Train only on the samples that this mask of `prune` keeps.")]
 
 Weights = Annotated[
     Path | None,
     typer.Option(
         "--pretrained",
         metavar="WEIGHTS",
-        help="Start from these weights of a ResNet of torchvision, a .pth file. They fit"
-        " torchvision-resnet18, -34 and -50, and, but for their stem, resnet18 and resnet34.",
+        help="Start from the weights of a torchvision ResNet, a .pth file. They fit torchvision-resnet18, -34"
+        " and -50; resnet18 and resnet34 take all but the stem.",
     ),
 ]
 
@@ -72,7 +72,7 @@ def train(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Only print the whole configuration, and the command that names all of it."
+            "--dry-run", help="Only print the full configuration, and a command that states all of it."
         ),
     ] = False,
     quiet: Quiet = False,
@@ -81,8 +81,8 @@ def train(
 ) -> None:
     """Train one network on noisy labels and store what it measured.
 
-    Without further options this is the protocol of the data set. A run that the store has is shown,
-    not trained again. A hyper-parameter can stand in the name, as in --loss "lq(q=0.5)".
+    Options that are not given follow the protocol of the data set. A run that is completed in the store is
+    shown, not trained again. A hyper-parameter can be part of the name, as in --loss "lq(q=0.5)".
     """
     from noisybench.config import Config, ineffective
     from noisybench.inputs import Inputs, pretrained_in_words, transition_of, with_inputs
@@ -100,7 +100,7 @@ def train(
     gpu = GpuOptions(capture, compiled, deterministic)
     files = read_files(labels, label_order, keep, values["dataset"], pretrained)
     if dry_run and files == Inputs():
-        # Data that is not prepared here is only warned of.
+        # If data is not prepared here, that is only a warning.
         (config,), problems = planned([Config.from_user(**values)])
         inputs = files
     else:
@@ -116,7 +116,6 @@ def train(
             warn(problem)
         return
 
-    # A matrix that a manifest has is that of its noise and rate, which the config has too.
     warning = intolerable(transition_of(config))
     for sentence in filter(None, (warning, network_warning(db))):
         warn(sentence)
@@ -147,7 +146,7 @@ def train(
         print_json(summary(row))
         return
     if not jobs:
-        tell(f"Run {row['id']} is in {db} already; --force trains it again.")
+        tell(f"Run {row['id']} is already in {db}; --force trains it again.")
     show(row)
 
 
@@ -163,7 +162,7 @@ def read_files(
     from noisybench.labels.masks import Mask
 
     if label_order is not None and labels is None:
-        raise InvalidValue("--label-order says where --labels belong. Give --labels too, or omit it.")
+        raise InvalidValue("--label-order requires --labels, whose order it gives.")
     given, placed = (None, "") if labels is None else labels_of(labels, label_order, dataset)
     if placed:
         tell(placed)
@@ -183,9 +182,9 @@ def command_of(
     keep: Path | None,
     pretrained: Path | None = None,
 ) -> str:
-    """The command that trains the run of a config, whatever the defaults and protocols of another version.
+    """The command that trains the run of a config, independent of defaults and protocols.
 
-    values: the options that the user gave, which say where a file of code is.
+    values: the options of the user, which have the paths of files of code.
     """
     from noisybench.config import declared_fields
 
@@ -203,7 +202,7 @@ def command_of(
 
 
 def show_config(config: "Config", command: str, as_json: bool) -> None:
-    """The configuration of a run and its command."""
+    """Print the configuration of a run and its command."""
     row = {name: value for name, value in config.row().items() if value not in (None, "")}
     if as_json:
         print_json({**row, "identity": config.identity, "command": command})
@@ -214,12 +213,12 @@ def show_config(config: "Config", command: str, as_json: bool) -> None:
 
 
 def summary(row: "Row") -> dict[str, Any]:
-    """A run for machines: its id, how it ended, and what it measured (accuracies from 0 to 1)."""
+    """The record of a run for --json; accuracies are fractions from 0 to 1."""
     return {"run": row["id"], **{name: row[name] for name in SUMMARY}}
 
 
 def show(row: "Row") -> None:
-    """A run for people."""
+    """Print a run as text."""
     say(
         f"Run {row['id']} {row['status']}: {row['loss']} on {row['dataset']},"
         f" {shortened(row['noise'])} noise {row['rate']:g}, seed {row['seed']}.\n"

@@ -1,4 +1,4 @@
-"""`noisybench tune`: a search for the setting of highest noisy-validation accuracy."""
+"""`noisybench tune`: search for the setting of highest noisy-validation accuracy."""
 
 import shlex
 from collections.abc import Mapping
@@ -30,10 +30,8 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUES",
-            help="What is searched: any option above that says how to train, from a number to a number"
-            " (q=0.3..1.0), evenly in the logarithm (lr=0.001..0.1:log), or among values (loss=cce,lq,elr)."
-            " Repeatable.",
-            show_default=False,
+            help="Option to search, one of those above that say how to train: a range (q=0.3..1.0), a range"
+            " in the logarithm (lr=0.001..0.1:log) or a list (loss=cce,lq,elr). Repeatable.",
         ),
     ] = None,
     labels: Labels = None,
@@ -41,34 +39,29 @@ def tune(
     keep: Keep = None,
     pretrained: Weights = None,
     trials: Annotated[
-        int, typer.Option(min=1, help="So many settings, with those that the store has already.")
+        int, typer.Option(min=1, help="Number of settings, including those already in the store.")
     ] = 30,
     seeds: Annotated[
         int,
         typer.Option(
-            min=1, help="Runs of each setting, at so many seeds from --seed on; their mean accuracy counts."
+            min=1, help="Runs per setting, at this many seeds from --seed on; their mean accuracy counts."
         ),
     ] = 1,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Only the K-th of N parts of the trials, into a store of its own, which knows nothing of the"
-            " others. After `noisybench runs merge`, the same command without --shard shows all trials.",
-            show_default=False,
+            help="Only the K-th of N parts of the trials, in a store of its own and without the results of"
+            " the others. After `noisybench runs merge`, the same command without --shard shows all trials.",
         ),
     ] = None,
     jobs_at_once: Annotated[
         int | None,
-        typer.Option(
-            "--jobs", min=1, help="Runs at once, as in `sweep`. [default: as there]", show_default=False
-        ),
+        typer.Option("--jobs", min=1, help="Number of runs at a time. [default: as in `sweep`]"),
     ] = None,
     figure: Annotated[
         Path | None,
-        typer.Option(
-            help="Draw importances and trials into this file (.pdf, .png, .svg).", show_default=False
-        ),
+        typer.Option(help="Draw importances and trials to this file (.pdf, .png, .svg)."),
     ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
@@ -77,10 +70,10 @@ def tune(
     as_json: AsJson = False,
     **values: Any,
 ) -> None:
-    """Search the setting of highest noisy-validation accuracy.
+    """Search for the setting of highest noisy-validation accuracy.
 
-    Each trial is an ordinary run of the store. The same command goes on after it was stopped, and with more
-    --trials. A run whose curve is below the median of the others is stopped; `train` would go on with it.
+    Each trial is an ordinary run in the store. The same command continues a search that was stopped; more
+    --trials extend it. A run whose curve is below the median of the others is stopped; `train` continues it.
     """
     from noisybench.cli.progress import progress
     from noisybench.cli.report import print_document
@@ -154,7 +147,7 @@ def _rank(trial: "Trial") -> tuple[int, float]:
 
 
 def _record(trial: "Trial") -> dict[str, Any]:
-    """A trial for machines; accuracies are fractions."""
+    """The record of a trial for --json; accuracies are fractions from 0 to 1."""
     return {
         "setting": trial.setting,
         "state": trial.state,
@@ -171,12 +164,12 @@ def command_of(options: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value as the command line has it."""
+    """A value as it is written on the command line."""
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def table_of(search: "Search", trials: list["Trial"], importances: dict[str, float]) -> "Table":
-    """The trials, and what is to be known of them."""
+    """The table of the trials, with notes on its standard error."""
     import pandas as pd
 
     from noisybench.reporting.tables import list_table
@@ -197,12 +190,12 @@ def table_of(search: "Search", trials: list["Trial"], importances: dict[str, flo
     images = f"{best.n_validation:,} validation images{f' at each of {n_seeds} seeds' * (n_seeds > 1)}"
     notes = [
         f"The accuracy of a trial, on {images}, has a standard error of"
-        f" {100 * best.standard_error:.1f} points: closer settings are not told apart,"
-        " and that of the best is flattering. More --seeds tell more apart.",
+        f" {100 * best.standard_error:.1f} points: it cannot tell closer settings"
+        " apart, and the accuracy of the best is too high on average. More --seeds reduce the error.",
     ]
     if importances:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.items())
-        notes.append(f"Importance, the share of each in the differences of completed trials: {shares}.")
+        notes.append(f"Importance, the share of each option in the variance of completed trials: {shares}.")
     return list_table(
         name="tune",
         caption=f"Noisy-validation accuracy in percent{f', mean over {n_seeds} seeds' * (n_seeds > 1)};"

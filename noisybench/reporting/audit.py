@@ -1,4 +1,4 @@
-"""The kinds of audit: the same runs read in other ways, and what that would change.
+"""The kinds of audit: the results of the same runs under other rules of selection.
 
 A kind is one decorated function from runs and their epochs to a `Table`; its name is the value of
 ``--audit``, the first line of its docstring its help.
@@ -53,7 +53,7 @@ class Audited:
 
 @AUDITS.register("selection")
 def selection(runs: "DataFrame", epochs: "DataFrame") -> Table:
-    """The test accuracy had another rule chosen the epoch, and how many points that leaks.
+    """Test accuracy under other rules for choosing the epoch, and the leak of each in points.
 
     runs: rows of `Store.results`; epochs: those of `Store.epochs`, which may have more runs.
     """
@@ -84,7 +84,7 @@ ANY = "any"
 
 @AUDITS.register("settings")
 def settings(runs: "DataFrame", epochs: "DataFrame") -> Table:
-    """The test accuracy had another rule chosen among the losses and settings of a task, as `tune` does.
+    """Test accuracy under other rules for choosing among the losses and settings of a task, as `tune` does.
 
     runs, epochs: as of `selection`.
     """

@@ -81,7 +81,7 @@ def check_suffix(path: Path) -> str:
     """The suffix of a file that a figure is written to.  Raises InvalidValue for an unknown one."""
     suffix = path.suffix.lower()
     if suffix not in FILE_TYPES:
-        raise InvalidValue(f"{path} is no name for a figure: it must end in {', '.join(FILE_TYPES)}.")
+        raise InvalidValue(f"{path} cannot hold a figure: its name must end in {', '.join(FILE_TYPES)}.")
     return suffix
 
 

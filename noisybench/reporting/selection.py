@@ -27,7 +27,7 @@ def select(runs: "DataFrame", where: Sequence[str]) -> tuple["DataFrame", list[s
     for condition in where:
         column, equals, value = condition.partition("=")
         if not equals:
-            raise InvalidValue(f"'{condition}' is no condition: write key=value, such as loss=lq.")
+            raise InvalidValue(f"'{condition}' is not a filter: write KEY=VALUE, such as loss=lq.")
         if column not in runs.columns:
             raise UnknownName("column of a run", column, runs.columns)
         match = _match(runs[column], value)

@@ -72,15 +72,15 @@ class Worker:
     def kill_if_hung(self) -> None:
         """Kill the process if the run has ended no epoch for too long.  It may not even take a signal."""
         if self.timer.left <= 0 and not self.hung:
-            self.hung = f"no epoch ended for {in_words(self.timer.seconds)}: taken for hung and killed"
+            self.hung = f"no epoch ended for {in_words(self.timer.seconds)}, so the run was killed as hung"
             self.process.kill()
 
 
 class Parallel(JobQueue):
     """A sweep that trains `n_jobs` runs at the same time.
 
-    devices: shared out among the runs.  threads: of each process on the CPU.  retries: how often a failed
-    run is tried again.  timeout: when a run is taken for hung.
+    devices: the runs are spread over them.  threads: of each process on the CPU.  retries: how often a failed
+    run is tried again.  timeout: when a run counts as hung.
     """
 
     def __init__(
@@ -142,13 +142,13 @@ class Parallel(JobQueue):
         runs_on = Counter(worker.device for worker in self.workers)
         device = min(self.devices, key=lambda name: runs_on[name])
         if self.tries[identity] > 1:
-            # An error on a GPU may have come from a recorded step.
+            # An error on a GPU may come from a captured step.
             job = replace(job, gpu=replace(job.gpu, capture="off"))
         output = folder / f"{identity}-{self.tries[identity]}.txt"
         receiver, sender = self.context.Pipe(duplex=False)
         arguments = (job, self.store.path, device, self.threads, output, sender)
         process = self.context.Process(target=_work, args=arguments, daemon=True)
-        # A process that starts is one that `_stop` knows.
+        # `_stop` must know every process that starts.
         with blocked():
             process.start()
             sender.close()
@@ -156,7 +156,7 @@ class Parallel(JobQueue):
             self.workers.append(Worker(job, process, receiver, observer, output, device, timer))
 
     def _attend(self) -> None:
-        """Wait until a run reports something, ends, or is to be taken for hung."""
+        """Wait until a run reports something, ends, or counts as hung."""
         receivers = [worker.receiver for worker in self.workers if not worker.closed]
         start = time.monotonic()
         limits = [max(0.1, worker.timer.left) for worker in self.workers if not worker.hung]
@@ -251,6 +251,6 @@ def _how_ended(code: int | None) -> str:
     """How a process ended, in words."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        memory = ", as a system does that is out of memory" if -code == signal.SIGKILL else ""
+        memory = ", perhaps because memory ran out" if -code == signal.SIGKILL else ""
         return f"its process was killed by {name}{memory}"
     return f"its process ended with code {code}"

@@ -7,7 +7,7 @@ from noisybench.training.memory import memory
 # Bytes of memory to allow for one training process: torch, a data set and a large network.
 MEMORY_PER_RUN = 4 * 2**30
 
-# On a GPU: of a large network with batches of 128 images, its step takes 1.1 GB, CUDA itself about as much.
+# On a GPU: a step of a large network with batches of 128 images takes 1.1 GB, CUDA itself about as much.
 GPU_MEMORY_PER_RUN = 6 * 2**30
 RUNS_PER_GPU = 2
 
@@ -41,7 +41,7 @@ def threads_per_job(jobs: int) -> int:
 
 
 def follow_quota() -> None:
-    """Have torch compute in no more threads than this process may use cores: by itself it knows no quota."""
+    """Limit torch to as many threads as this process may use cores: torch itself ignores quotas."""
     import torch
 
     torch.set_num_threads(min(torch.get_num_threads(), cores()))

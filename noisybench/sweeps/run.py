@@ -104,7 +104,7 @@ def run(
     try:
         name = store.begin(config, _provenance(device, precision, data.corruption.sha256), again=force)
     except RunCompleted:
-        # Another process has made it meanwhile.
+        # Another process has completed it meanwhile.
         done = store.completed(config.identity)
         assert done is not None
         return done
@@ -112,7 +112,7 @@ def run(
     try:
         stage = first_stage(config)
         estimate = None if stage is None else _estimated(stage, store)
-        # What the labels were drawn by, where that is a matrix.
+        # The matrix that the labels were drawn by, if any.
         actual = data.corruption.transition if config.label_noise.has_transition else None
         transition = actual if estimate is None else np.array(estimate.matrix)
         training = Training(
@@ -144,7 +144,7 @@ def run(
         store.complete(name, training.result(), training.ended_early)
         Resume.remove(store.folder(name))
     except (RuntimeError, ValueError, IndexError) as error:
-        # What torch raises where a network, a batch and a device do not go together.
+        # Errors of torch, as for a batch that does not fit the network or the device.
         reason = in_words(error)
         _end(store, name, observer, RunFailed(reason))
         raise RunFailed(f"Run {name} failed: {reason}") from error
@@ -156,8 +156,8 @@ def run(
 
 
 def _resume(training: "Training", resume: "Resume", store: Store, name: str) -> None:
-    """Put `training` where the run last wrote its state, if the file and the store go together; else all
-    that the run measured is forgotten."""
+    """Restore the state that the run last wrote, if it agrees with the store; else delete what the run
+    measured, to start again."""
     from noisybench.training.resume import restore
 
     saved = resume.read(training)
@@ -191,11 +191,11 @@ def in_words(error: Exception) -> str:
 
 
 def _end(store: Store, name: str, observer: RunObserver, error: BaseException) -> None:
-    """Say in the store and on the screen how a run ended."""
+    """Store and show how a run ended."""
     status = "failed" if isinstance(error, Exception) else "interrupted"
     reason = str(error) or type(error).__name__
     observer.end(f"{status}: {reason}")
-    # Where even this cannot be written, the error itself is what the user must see.
+    # If this cannot be stored either, the user must see the first error.
     with suppress(StoreError):
         store.end(name, status, reason)
 

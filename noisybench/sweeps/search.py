@@ -1,8 +1,8 @@
 """A search for the setting of highest noisy-validation accuracy, with Optuna's sampler and pruner.
 
-The store is the memory of the search: every run of it that lies in the space counts, whoever made it, and
-Optuna's study is made anew from them for each question.  So a search that was killed goes on, one of several
-machines is the merge of their stores, and nothing is kept twice.
+The store is the only memory of the search: every run in it that lies in the space counts, and Optuna's study
+is built from these runs for each proposal.  So a killed search can continue, and the searches of several
+machines are combined by merging their stores.
 """
 
 import math
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-# How the reason of a run begins that was stopped because others were better.  Its status is that of every run
-# without an end: no table averages it, and `train` goes on with it.
+# The beginning of the reason of a run that was stopped because others were better.  The run is interrupted:
+# no table averages it, and `train` can continue it.
 STOPPED = "tune stopped the run"
 
-# A run is not stopped before this part of its epochs, nor before so many runs have completed.
+# A run is not stopped before this fraction of its epochs, nor before this number of runs has completed.
 WARM_UP, COMPLETED_FIRST = 1 / 3, 5
-# How often a new setting is looked for where the one that was found is known.
+# How often to ask for another setting if the proposed one is known.
 LOOKS = 100
 
 Curve = Mapping[int, float]
@@ -88,9 +88,9 @@ def is_stopped(row: Row) -> bool:
 
 
 class Search(Parallel):
-    """A sweep whose runs are chosen one after the other, each by what the earlier ones have measured.
+    """A sweep that chooses each run by the measurements of the earlier ones.
 
-    n_trials: how many settings there shall be, with those that the store has.  seeds: of the runs of each.
+    n_trials: the number of settings, including those in the store.  seeds: of the runs of each.
     shard: of several searches of one space, each into a store of its own.  The other arguments: see
     `Parallel`.
     """
@@ -108,7 +108,7 @@ class Search(Parallel):
         self.read()
 
     def read(self) -> list[Trial]:
-        """The trials by what the store has now, the oldest first."""
+        """The trials in the store and the settings that were proposed, the oldest first."""
         trials: list[Trial] = []
         for row in self._rows():
             trial = _of_setting(self.known[row["identity"]] or {}, trials, self.seeds)
@@ -141,7 +141,7 @@ class Search(Parallel):
         try:
             METHODS.bind(row["loss"])
             return self.space.setting(Config.from_row(row))
-        except InputError:  # of a noisybench that knows more, or a file that is not given here
+        except InputError:  # of a newer noisybench, or with a file that is not given here
             return None
 
     # Asking
@@ -165,11 +165,11 @@ class Search(Parallel):
             self.read()
 
     def next_setting(self) -> Setting | None:
-        """The setting to train next: one that was cut off, else a new one; None if there are enough."""
+        """The setting to train next: an unfinished one, else a new one; None if there are enough."""
         return self._unfinished() or self._proposed()
 
     def _unfinished(self) -> Setting | None:
-        """The setting of a trial that was cut off, or lacks seeds."""
+        """The setting of a trial that was interrupted or lacks seeds."""
         return next(
             (t.setting for t in self.trials if t.state == "open" and t.setting not in self.asked), None
         )
@@ -194,7 +194,7 @@ class Search(Parallel):
         return None
 
     def _as_trial(self, trial: Trial, axes: Mapping[str, Any]) -> "FrozenTrial":
-        """A trial as Optuna has it.  One that failed is a pruned one without a value, the worst of all."""
+        """A trial as Optuna's.  A failed trial is a pruned one without a value, which counts as the worst."""
         from optuna.trial import TrialState, create_trial
 
         state = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.PRUNED}

@@ -22,17 +22,14 @@ class Shard:
         match = re.fullmatch(r"([0-9]+)/([0-9]+)", text.strip())
         shard = cls(*map(int, match.groups())) if match else None
         if shard is None or not 1 <= shard.number <= shard.count:
-            raise InvalidValue(
-                f"shard is '{text}', but must be a part and how many parts there are, from 1/N to N/N,"
-                " such as 3/16."
-            )
+            raise InvalidValue(f"shard is '{text}', but must be K/N with K from 1 to N, such as 3/16.")
         return shard
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
     def of(self, configs: Sequence[Config]) -> list[Config]:
-        """Its part of the configs, in their order.
+        """The part of the configs that belongs to this shard, in their order.
 
         The parts 1 to `count` are disjoint, and together they are all configs.  They depend only on which
         configs there are: not on their order, nor on a store.  Units are dealt out kind by kind, each kind
@@ -61,7 +58,7 @@ def _units(configs: Sequence[Config]) -> dict[Key, list[Config]]:
 def _kind(stage: Config, found: Sequence[Config]) -> str:
     """What the cost of a unit depends on: the length, the kind and the number of its runs.
 
-    A first stage counts even if it was not asked for, since it is trained all the same.
+    A first stage counts even if the experiment does not name it, since it is trained all the same.
     """
     trainings = sorted({config.identity: str(kind_of(config)) for config in found}.values())
     return f"{stage.epochs} epochs of {trainings}"

@@ -19,7 +19,7 @@ class Stopped(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
-# The signal that this process was stopped by.
+# The signal that stopped this process; empty before.
 received: list[Stopped] = []
 
 
@@ -36,7 +36,7 @@ def stop_on_signals() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    # Storing how a run ended must not be stopped by a further signal: a terminal and a sweep both send one.
+    # A further signal must not keep a run from storing how it ended: a terminal and a sweep both send one.
     for other in STOPPING:
         signal.signal(other, signal.SIG_IGN)
     # A second Ctrl-C does not wait.

@@ -1,4 +1,4 @@
-"""The space of a search: which settings of a run are tried, and the runs that a choice of them makes."""
+"""The space of a search: the options of a run that are searched, with their values."""
 
 import math
 import re
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Value = int | float | str | bool | None
 Setting = dict[str, Value]
 
-# What says which task is solved, not how: of two values, noisy validation cannot tell the better one.
+# The options that define the task: validation accuracies of different tasks do not compare.
 TASK = ("dataset", "noise", "rate", "draws", "seed", "train_size", "validation")
 
 RANGE = re.compile(r"(?P<low>[^,]*?)\.\.(?P<high>[^,]*?)(?P<log>:log)?")
@@ -55,7 +55,7 @@ class Axis:
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def rounded(self, value: Value) -> Value:
-        """A value in three digits or so, as a user would write it."""
+        """A value rounded to about three digits, as a user would write it."""
         if self.choices or not isinstance(value, float):
             return value
         scale = value if self.log else self.high - self.low
@@ -64,7 +64,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Space:
-    """What a search may choose.  given, files: the options and files that all of its runs share."""
+    """What a search may choose.  given, files: the options and files that all runs share."""
 
     given: Mapping[str, Any]
     axes: tuple[Axis, ...]
@@ -92,11 +92,13 @@ class Space:
             if not name or not all(end.strip() for end in ends):
                 raise InvalidValue(f"--over '{text}' cannot be read: {HOW}.")
             if name in written or name in given:
-                raise InvalidValue(f"{name} is given twice. It is searched, or it has one value.")
+                raise InvalidValue(
+                    f"{name} is given twice: either search it with --over, or give it one value."
+                )
             _refuse_task(name)
             written[name], log[name] = ends, None if found is None else bool(found["log"])
         if not written:
-            raise InvalidValue(f"There is nothing to search: give --over, and {HOW}.")
+            raise InvalidValue(f"There is nothing to search: give --over; {HOW}.")
         first = {name: ends[0] for name, ends in written.items()}
         axes = []
         for name, ends in written.items():
@@ -129,7 +131,7 @@ class Space:
 
 
 def value_of(config: Config, name: str) -> Value:
-    """The value that a run has of a field, or of a hyper-parameter of what it names; None if it has none."""
+    """The value of a field of a run, or of a hyper-parameter of what it names; None if there is none."""
     if name in declared_fields():
         value: Value = getattr(config, name)
         return value
@@ -142,16 +144,16 @@ def value_of(config: Config, name: str) -> Value:
 
 
 def _listed(text: str) -> list[str]:
-    """The parts between commas; those in brackets, as in lq(q=0.5, k=0.3), divide nothing."""
+    """The parts between commas; commas in brackets, as in lq(q=0.5, k=0.3), do not count."""
     return [part.strip() for part in re.split(r",(?![^()]*\))", text)]
 
 
 def _refuse_task(name: str) -> None:
-    """Raise InvalidValue for what belongs to the task."""
+    """Raise InvalidValue for an option that defines the task."""
     of_noise = any(registry is REGISTRIES["noise"] for registry, _ in hyper_parameters().get(name, ()))
     if name in TASK or of_noise:
         raise InvalidValue(
-            f"{name} belongs to the task, and cannot be searched: validation accuracies of different tasks do"
+            f"{name} belongs to the task and cannot be searched: validation accuracies of different tasks do"
             f" not compare. Give it one value, with --{name.replace('_', '-')}."
         )
 
@@ -159,13 +161,13 @@ def _refuse_task(name: str) -> None:
 def _axis(name: str, values: list[Value], log: bool | None) -> Axis:
     """The axis of these values as Config has read them.  log: None for a list."""
     if any(isinstance(value, tuple) for value in values):
-        raise InvalidValue(f"{name} is a list of numbers already, and cannot be searched. Give it one value.")
+        raise InvalidValue(f"{name} is itself a list of numbers and cannot be searched. Give it one value.")
     if log is None:
         return Axis(name, tuple(dict.fromkeys(values)))
     low, high = values
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     if not numbers or low is None or high is None:
-        raise InvalidValue(f"{name} is no number, and has no range. Give a list, as in {name}=A,B,C.")
+        raise InvalidValue(f"{name} is not a number, so it has no range. Give a list, as in {name}=A,B,C.")
     assert isinstance(low, int | float) and isinstance(high, int | float)
     if low >= high:
         raise InvalidValue(f"{name}={low:g}..{high:g} is empty: a range goes from a number to a greater one.")

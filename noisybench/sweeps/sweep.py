@@ -1,4 +1,4 @@
-"""A sweep: which runs of an experiment are to be made, and making them one after the other."""
+"""A sweep: which runs of an experiment are to be trained, and training one of them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ def prepared(configs: Iterable[Config]) -> list[Config]:
 
 
 def planned(configs: Iterable[Config]) -> tuple[list[Config], list[str]]:
-    """As `prepared`, but with the canonical data set where one cannot be used here, and with the reasons."""
+    """As `prepared`, but a config whose data set cannot be used here stays as it is; also the reasons."""
     found, problems = [], []
     for config in configs:
         try:
@@ -137,7 +137,7 @@ def carry_out(
 
 
 def forced(job: Job, store: Store) -> bool:
-    """Whether to train a run that the store has: another process may have made what was missing."""
+    """Whether to train a completed run again: another process may have stored what was missing."""
     identity = job.config.identity
     return job.again or (
         job.for_estimate and store.completed(identity) is not None and store.estimate(identity) is None

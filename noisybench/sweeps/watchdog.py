@@ -1,4 +1,4 @@
-"""When a run that reports nothing is taken for hung.
+"""When a run that reports nothing counts as hung.
 
 An epoch can take a hundredth of a second or an hour, so the limit follows the run's own epochs.
 """
@@ -35,7 +35,7 @@ class StallTimer:
 
     @property
     def left(self) -> float:
-        """The seconds until the run is taken for hung."""
+        """The seconds until the run counts as hung."""
         return self.timeout.limit(self.slowest) - self.seconds
 
     def advance(self, seconds: float) -> None:
