@@ -18,8 +18,7 @@ Database = Annotated[
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or its first characters.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Capture = Annotated[
-    Switch,
-    typer.Option("--capture", help="Capture the training step as a CUDA graph. auto: on CUDA."),
+    Switch, typer.Option("--capture", help="Capture the training step as a CUDA graph. auto: on CUDA.")
 ]
 Compile = Annotated[
     Switch,

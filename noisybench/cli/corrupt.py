@@ -45,8 +45,7 @@ def corrupt(
         ),
     ] = None,
     label_order: Annotated[
-        Path | None,
-        typer.Option(help="With --verify: a .npy file with the source row of each label."),
+        Path | None, typer.Option(help="With --verify: a .npy file with the source row of each label.")
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -126,7 +125,7 @@ def show(manifest: "Manifest", path: Path) -> None:
         f"Wrote {path}: {len(m.noisy):,} labels of {m.dataset}, {shortened(m.noise)} noise {m.rate:g}"
         f" ({m.draws} draws), seed {m.seed}."
         f"\nRealised rate {m.realised_rate:.4f}: {n_wrong:,} labels are wrong."
-        f"\nSHA-256 of the labels {m.sha256}",
+        f"\nSHA-256 of the labels {m.sha256}"
     )
     say("")
     if m.open_set is not None:

@@ -66,8 +66,7 @@ def add(
         typer.Option(metavar="PATH", help="Own images: folder <class>/… or table of test images."),
     ] = None,
     test_share: Annotated[
-        float,
-        typer.Option(min=0.01, max=0.9, help="Own images without a test part: fraction to split off."),
+        float, typer.Option(min=0.01, max=0.9, help="Own images without a test part: fraction to split off.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of that split.")] = 0,
     image_size: Annotated[
@@ -81,11 +80,7 @@ def add(
         ),
     ] = None,
     colour: Annotated[
-        bool | None,
-        typer.Option(
-            "--colour/--grey",
-            help="Own images: channels. [default: grey if all are]",
-        ),
+        bool | None, typer.Option("--colour/--grey", help="Own images: channels. [default: grey if all are]")
     ] = None,
     on_error: Annotated[
         Literal["refuse", "skip"],
@@ -99,12 +94,10 @@ def add(
     ] = None,
     overwrite: Overwrite = False,
     keep_duplicates: Annotated[
-        bool,
-        typer.Option(help="Own images: keep training images that are test or validation images too."),
+        bool, typer.Option(help="Own images: keep training images that are test or validation images too.")
     ] = False,
     workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Own images: reading processes.", show_default="one per core"),
+        int | None, typer.Option(min=1, help="Own images: reading processes.", show_default="one per core")
     ] = None,
 ) -> None:
     """Prepare a built-in data set, or one of your own images."""
@@ -154,7 +147,7 @@ def _add_built_in(name: str, source: Path | None) -> None:
         warn(f"This replaces the canonical {name}; `data add` from the full files restores it.")
     say(
         f"{prepared.name}: {prepared.n_train:,} training and {prepared.n_test:,} test images,"
-        f" {_canonical_in_words(prepared)}.",
+        f" {_canonical_in_words(prepared)}."
     )
 
 
@@ -262,9 +255,7 @@ def verify(name: Name, as_json: AsJson = False) -> None:
             }
         )
         return
-    say(
-        f"{prepared.name} is intact, {_canonical_in_words(prepared)}.\nFingerprint: {prepared.fingerprint}",
-    )
+    say(f"{prepared.name} is intact, {_canonical_in_words(prepared)}.\nFingerprint: {prepared.fingerprint}")
 
 
 def _canonical_in_words(prepared: datasets.Prepared) -> str:

@@ -41,10 +41,7 @@ FIELDS = (
 def diagnose(
     dataset: Annotated[
         str,
-        typer.Argument(
-            metavar="DATASET",
-            help="Prepared data set, or a folder or table of your own images.",
-        ),
+        typer.Argument(metavar="DATASET", help="Prepared data set, or a folder or table of your own images."),
     ],
     labels: Annotated[
         str | None,

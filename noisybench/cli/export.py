@@ -27,8 +27,7 @@ def export(
     ] = "results",
     where: Where = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Write to this .csv or .parquet file instead of stdout."),
+        Path | None, typer.Option("--out", help="Write to this .csv or .parquet file instead of stdout.")
     ] = None,
     overwrite: Overwrite = False,
     db: Database = DATABASE,

@@ -13,13 +13,9 @@ from noisybench.errors import RunFailed
 
 def merge(
     stores: Annotated[
-        list[Path],
-        typer.Argument(metavar="STORE...", help="SQLite files of runs; they are not changed."),
+        list[Path], typer.Argument(metavar="STORE...", help="SQLite files of runs; they are not changed.")
     ],
-    into: Annotated[
-        Path,
-        typer.Option("--into", help="Store to merge into; created if it does not exist."),
-    ],
+    into: Annotated[Path, typer.Option("--into", help="Store to merge into; created if it does not exist.")],
     as_json: AsJson = False,
 ) -> None:
     """Merge the runs of several stores into one.

@@ -17,8 +17,7 @@ def prune(
     run: RunName,
     k: Annotated[float, typer.Option("--k", min=0, max=1, help=f"{THRESHOLD.help}.")] = 0.5,
     out: Annotated[
-        Path,
-        typer.Option("--out", help="File of the mask, .npz, for `train --keep`; - for stdout."),
+        Path, typer.Option("--out", help="File of the mask, .npz, for `train --keep`; - for stdout.")
     ] = Path("mask.npz"),
     overwrite: Overwrite = False,
     db: Database = DATABASE,
@@ -91,7 +90,7 @@ def prune(
         f" {pruning.n_dropped:,} dropped (network of epoch {checkpoint.epoch}, k={k:g}).\n"
         f"  precision {_share(pruning.precision)} of the dropped have a wrong label\n"
         f"  recall    {_share(pruning.recall)} of the wrong labels are dropped\n"
-        f"Written to {out}.",
+        f"Written to {out}."
     )
 
 

@@ -40,13 +40,9 @@ KNOWN_FORMATS = ", ".join(entry.name for entry in FORMATS)
 
 def report(
     losses: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="LOSS", help="Losses of --compare; lq is lq of any q."),
+        list[str] | None, typer.Argument(metavar="LOSS", help="Losses of --compare; lq is lq of any q.")
     ] = None,
-    table: Annotated[
-        str | None,
-        typer.Option("--table", help=f"{_kinds(TABLES)} [default: {TABLE}]"),
-    ] = None,
+    table: Annotated[str | None, typer.Option("--table", help=f"{_kinds(TABLES)} [default: {TABLE}]")] = None,
     comparing: Annotated[
         bool,
         typer.Option(
@@ -74,7 +70,7 @@ def report(
     by: Annotated[
         str | None,
         typer.Option(
-            help=f"With --figure curves: column whose values are lines, as loss or rate. [default: {BY}]",
+            help=f"With --figure curves: column whose values are lines, as loss or rate. [default: {BY}]"
         ),
     ] = None,
     form: Annotated[
@@ -86,17 +82,13 @@ def report(
         ),
     ] = None,
     published: Annotated[
-        str | None,
-        typer.Option(
-            "--against",
-            help=f"Compare with published numbers: {', '.join(SOURCES)}.",
-        ),
+        str | None, typer.Option("--against", help=f"Compare with published numbers: {', '.join(SOURCES)}.")
     ] = None,
     margin: Annotated[
         float | None,
         typer.Option(
             help="With --against: largest difference, in percentage points, that counts as agreement."
-            f" [default: {MARGIN:g}]",
+            f" [default: {MARGIN:g}]"
         ),
     ] = None,
     where: Where = None,
@@ -204,11 +196,7 @@ def print_table(runs: "DataFrame", table: str) -> None:
 
 
 def print_document(
-    document: Table,
-    form: str = FORM,
-    out: Path | None = None,
-    overwrite: bool = False,
-    **context: object,
+    document: Table, form: str = FORM, out: Path | None = None, overwrite: bool = False, **context: object
 ) -> None:
     """Print a report in a format, or write it to `out`.
 

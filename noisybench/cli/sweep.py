@@ -62,11 +62,7 @@ def sweep(
     where: Where = None,
     seeds: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Use seeds 0 to N-1 instead of those of the experiment.",
-        ),
+        typer.Option(min=1, metavar="N", help="Use seeds 0 to N-1 instead of those of the experiment."),
     ] = None,
     shard: Annotated[
         str | None,
@@ -94,8 +90,7 @@ def sweep(
         ),
     ] = None,
     retries: Annotated[
-        int | None,
-        typer.Option(min=0, help="How often to retry a failed run. [default: 0]"),
+        int | None, typer.Option(min=0, help="How often to retry a failed run. [default: 0]")
     ] = None,
     executor: Annotated[
         Executor,
@@ -110,8 +105,7 @@ def sweep(
         ),
     ] = None,
     cpus_per_run: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --executor ray: CPUs and threads per run. [default: 1]"),
+        int | None, typer.Option(min=1, help="With --executor ray: CPUs and threads per run. [default: 1]")
     ] = None,
     gpus_per_run: Annotated[
         float | None,

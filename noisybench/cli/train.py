@@ -225,5 +225,5 @@ def show(row: "Row") -> None:
         f"  test accuracy {row['test_accuracy']:.2%} at epoch {row['best_epoch']}, the best noisy-validation"
         f" epoch ({row['val_accuracy']:.2%} there)\n"
         f"  test accuracy {row['last_test_accuracy']:.2%} at the last epoch, {row['epochs']}\n"
-        f"  {row['n_kept']:,} of {row['n_train']:,} training images kept, {row['seconds']:.1f} s",
+        f"  {row['n_kept']:,} of {row['n_train']:,} training images kept, {row['seconds']:.1f} s"
     )

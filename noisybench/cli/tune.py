@@ -56,12 +56,10 @@ def tune(
         ),
     ] = None,
     jobs_at_once: Annotated[
-        int | None,
-        typer.Option("--jobs", min=1, help="Number of runs at a time. [default: as in `sweep`]"),
+        int | None, typer.Option("--jobs", min=1, help="Number of runs at a time. [default: as in `sweep`]")
     ] = None,
     figure: Annotated[
-        Path | None,
-        typer.Option(help="Draw importances and trials to this file (.pdf, .png, .svg)."),
+        Path | None, typer.Option(help="Draw importances and trials to this file (.pdf, .png, .svg).")
     ] = None,
     db: Database = DATABASE,
     device: Device = "auto",
@@ -133,9 +131,7 @@ def tune(
     paths = {"labels": labels, "label_order": label_order, "keep": keep, "pretrained": pretrained}
     command = command_of({**space.given, **completed[0].setting, **paths, "seed": first or None})
     if as_json:
-        print_json(
-            {"trials": list(map(_record, found)), "importances": importances, "command": command},
-        )
+        print_json({"trials": list(map(_record, found)), "importances": importances, "command": command})
         return
     print_document(table_of(search, found, importances))
     say(f"\nThe best of these settings:\n  {command}")
