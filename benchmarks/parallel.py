@@ -20,7 +20,7 @@ from noisybench.sweeps.ray.cluster import Cluster, Nodes
 from noisybench.sweeps.ray.connection import connected
 from noisybench.sweeps.ray.requests import Resources
 from noisybench.sweeps.resources import cores, threads_per_job
-from noisybench.sweeps.sweep import plan, sweep
+from noisybench.sweeps.sweep import carry_out, plan
 
 REPEATS = 2
 # Of each, so many runs a sweep.
@@ -61,7 +61,8 @@ def of(kind: str, settings: Mapping[str, Any], has_ray: bool) -> list[Row]:
 
     def one_by_one() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            sweep(plan(configs, store(folder)), store(folder), torch.device("cpu"), RunObserver())
+            for job in plan(configs, store(folder)):
+                carry_out(job, store(folder), torch.device("cpu"), RunObserver())
 
     def at_once(n: int) -> Callable[[], None]:
         def act() -> None:

@@ -19,7 +19,7 @@ from noisybench.results import Epoch, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
-from noisybench.sweeps.sweep import plan, sweep
+from noisybench.sweeps.sweep import carry_out, plan
 
 SMALL = {"train_size": 300, "epochs": 4, "lr": 0.1}
 LONG = {"train_size": 1000, "epochs": 2000}
@@ -55,7 +55,8 @@ def test_runs_at_once_are_the_runs_one_after_the_other(
     configs = [Config.create(loss=loss, seed=seed, **SMALL) for seed in (0, 1) for loss in losses]
     assert at_once(store, configs, n=3) == ([], 0)
     alone = Store.open(tmp_path / "alone.db")
-    sweep(plan(configs, alone), alone, torch.device("cpu"), RunObserver())
+    for job in plan(configs, alone):
+        carry_out(job, alone, torch.device("cpu"), RunObserver())
     assert len(store.runs()) == len(alone.runs()) == 8, "first stages are made, and once"
     for row in alone.runs():
         assert result(store, row["identity"]) == result(alone, row["identity"])
@@ -94,7 +95,8 @@ def test_a_run_that_is_tried_again_goes_on(store: Store, tmp_path: Path, one_thr
     config = Config.create(loss="lq", **{**SMALL, "epochs": 60})
     assert at_once(store, [config], 1, Kills(store, config.loss, signal.SIGKILL, 2), retries=2) == ([], 0)
     alone = Store.open(tmp_path / "alone.db")
-    sweep(plan([config], alone), alone, torch.device("cpu"), RunObserver())
+    for job in plan([config], alone):
+        carry_out(job, alone, torch.device("cpu"), RunObserver())
     assert result(store, config.identity) == result(alone, config.identity)
 
 

@@ -31,7 +31,7 @@ from noisybench.sweeps.ray.cluster import Cluster, Nodes
 from noisybench.sweeps.ray.connection import connected
 from noisybench.sweeps.ray.datasets import DatasetBundle
 from noisybench.sweeps.ray.requests import Resources, RunRequest
-from noisybench.sweeps.sweep import Job, plan, sweep
+from noisybench.sweeps.sweep import Job, carry_out, plan
 
 SHORT = {"train_size": 300, "epochs": 4, "lr": 0.1}
 LONGER = {"train_size": 300, "epochs": 60, "lr": 0.1}
@@ -99,7 +99,8 @@ def one_by_one(configs: list[Config], path: Path) -> Store:
     """The same runs in this process, with as many threads."""
     alone, threads = Store.open(path), torch.get_num_threads()
     torch.set_num_threads(1)
-    assert sweep(plan(configs, alone), alone, torch.device("cpu"), RunObserver()) == ([], 0)
+    for job in plan(configs, alone):
+        carry_out(job, alone, torch.device("cpu"), RunObserver())
     torch.set_num_threads(threads)
     return alone
 

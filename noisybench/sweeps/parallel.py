@@ -106,8 +106,10 @@ class Parallel(JobQueue):
         self.workers: list[Worker] = []
 
     def sweep(self, jobs: Sequence[Job]) -> tuple[list[Row], int]:
-        """Train the jobs; return the rows of the failed runs and the number of skipped ones, as
-        `sweep.sweep` does.  An interrupted sweep interrupts its runs, which keep their state."""
+        """Train the jobs; return the rows of the failed runs and the number of skipped ones.
+
+        An interrupted sweep interrupts its runs, which keep their state.
+        """
         self.waiting = list(jobs)
         with tempfile.TemporaryDirectory(prefix="noisybench-") as folder:
             try:

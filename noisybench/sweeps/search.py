@@ -290,8 +290,8 @@ class Watch(RunObserver):
         self.search, self.trained, self.shown = search, trained, shown
         self.curve: dict[int, float] = {}
 
-    def start(self, config: Config) -> None:
-        self.shown.start(config)
+    def on(self, event: str, argument: object) -> None:
+        getattr(self.shown, event)(argument)
 
     def resume(self, epochs: Sequence[Epoch]) -> None:
         self.curve = {epoch.epoch: epoch.val_accuracy for epoch in epochs}
@@ -302,9 +302,6 @@ class Watch(RunObserver):
         if isinstance(event, Epoch):
             self.curve[event.epoch] = event.val_accuracy
             self.search.offer(self.trained, self.curve)
-
-    def tell(self, message: str) -> None:
-        self.shown.tell(message)
 
     def end(self, failure: str = "") -> None:
         epoch = self.search.stopped.get(self.trained.config.identity)

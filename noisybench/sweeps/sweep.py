@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from noisybench.config import Config, first_stage
-from noisybench.errors import DataError, InputError, InvalidValue, RunBusy, RunFailed
+from noisybench.errors import DataError, InvalidValue
 from noisybench.inputs import Files, Inputs, as_prepared
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
@@ -87,36 +87,6 @@ def plan(
         planned = jobs.get(config.identity, Job(config, inputs=inputs))
         jobs[config.identity] = replace(planned, again=force)
     return list(jobs.values())
-
-
-def sweep(
-    jobs: Iterable[Job], store: Store, device: "torch.device", observer: RunObserver
-) -> tuple[list[Row], int]:
-    """Carry out the jobs here, one after the other; return the rows of the failed runs and the number of
-    skipped ones.
-
-    A run that fails does not stop the others.  A run that another process is training is skipped, and so are
-    the runs that it is the first stage of.
-    """
-    failed = []
-    skipped = 0
-    busy = set()
-    for job in jobs:
-        config = job.config
-        stage = first_stage(config)
-        if stage is not None and stage.identity in busy and store.estimate(stage.identity) is None:
-            skipped += 1
-            continue
-        try:
-            carry_out(job, store, device, observer)
-        except RunFailed:
-            failed.append(store.attempts(config.identity)[0])
-        except RunBusy:
-            busy.add(config.identity)
-            skipped += 1
-        except InputError as error:
-            raise InvalidValue(f"{config.loss} on {config.dataset}, seed {config.seed}: {error}") from None
-    return failed, skipped
 
 
 def carry_out(

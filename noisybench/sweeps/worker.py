@@ -3,16 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import sklearn.neighbors  # noqa: F401  (wang2018 would import it in every process)
 import torch
 
-from noisybench.config import Config
 from noisybench.errors import NoisybenchError, RunBusy
-from noisybench.results import Epoch, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.queue import BUSY
@@ -24,29 +21,14 @@ FAILED = 1  # exit code
 
 
 class PipeObserver(RunObserver):
-    """Sends the events of a run to the process that started it, each as a method's name and its argument."""
+    """Sends the events of a run to the process that started it."""
 
     def __init__(self, sender: Connection) -> None:
         self.sender = sender
 
-    def start(self, config: Config) -> None:
-        self._send("start", config)
-
-    def resume(self, epochs: Sequence[Epoch]) -> None:
-        self._send("resume", epochs)
-
-    def show(self, event: Epoch | Pruning) -> None:
-        self._send("show", event)
-
-    def tell(self, message: str) -> None:
-        self._send("tell", message)
-
-    def end(self, failure: str = "") -> None:
-        self._send("end", failure)
-
-    def _send(self, method: str, argument: object) -> None:
+    def on(self, event: str, argument: object) -> None:
         try:
-            self.sender.send((method, argument))
+            self.sender.send((event, argument))
         except OSError:
             # The sweep is gone: the run ends as interrupted and can be continued.
             sys.exit(128 + signal.SIGHUP)

@@ -121,9 +121,11 @@ class Cluster(JobQueue):
         self.name = hashlib.sha256(name.encode()).hexdigest()[:12]
 
     def sweep(self, jobs: Sequence[Job]) -> tuple[list[Row], int]:
-        """Train the jobs; return the rows of the failed runs and the number of skipped ones, as
-        `sweep.sweep` does.  An interrupted sweep interrupts its runs, which keep their state on their nodes.
-        Raises InvalidValue if a node cannot be used."""
+        """Train the jobs; return the rows of the failed runs and the number of skipped ones.
+
+        An interrupted sweep interrupts its runs, which keep their state on their nodes.
+        Raises InvalidValue if a node cannot be used.
+        """
         self.waiting = list(jobs)
         place = str(Path(noisybench.__file__).parents[1])
         # Given here, and not to `options`, num_gpus makes Ray end a worker after each run: a process that

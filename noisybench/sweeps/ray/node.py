@@ -7,7 +7,7 @@ import os
 import pickle
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import torch
 
 from noisybench.config import Config
 from noisybench.errors import NoisybenchError, RunBusy
-from noisybench.results import Epoch, Pruning
 from noisybench.store import Store
 from noisybench.store.merge import merge
 from noisybench.store.run_bundle import RunBundle
@@ -33,28 +32,13 @@ Post = Callable[[bytes, bool], None]
 
 
 class RayObserver(RunObserver):
-    """Posts the events of a run, each as a method's name and its argument.
-
-    The end of the run must arrive before the response does.
-    """
+    """Posts the events of a run.  The end of the run must arrive before the response does."""
 
     def __init__(self, post: Post) -> None:
         self.post = post
 
-    def start(self, config: Config) -> None:
-        self.post(pickle.dumps(("start", config)), False)
-
-    def resume(self, epochs: Sequence[Epoch]) -> None:
-        self.post(pickle.dumps(("resume", epochs)), False)
-
-    def show(self, event: Epoch | Pruning) -> None:
-        self.post(pickle.dumps(("show", event)), False)
-
-    def tell(self, message: str) -> None:
-        self.post(pickle.dumps(("tell", message)), False)
-
-    def end(self, failure: str = "") -> None:
-        self.post(pickle.dumps(("end", failure)), True)
+    def on(self, event: str, argument: object) -> None:
+        self.post(pickle.dumps((event, argument)), event == "end")
 
 
 def work(content: bytes, fetch: Callable[[int], Mapping[str, Any]], post: Post) -> RunResponse:
