@@ -1,18 +1,21 @@
-"""HTML pages that need nothing outside them, from Jinja templates that escape whatever they are given."""
+"""HTML pages that need nothing outside them, from Jinja templates that escape whatever they are given.
+
+`page.html` beside this file is what all pages share; a room's `page.html` extends it.
+"""
 
 from typing import Any
 
 
 def render(room: str, **context: Any) -> str:
-    """The `page.html` of a room of the package, such as "reporting", with these values; one that is missing
-    is an error."""
+    """The `page.html` of a room of the package, such as "reporting", with these values; a missing value is an
+    error."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("noisybench", room),
+        loader=jinja2.PackageLoader("noisybench", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(context)
+    return environment.get_template(f"{room}/page.html").render(context)

@@ -55,14 +55,14 @@ def test_taking_the_place_of_a_canonical_set_is_said(tree: Path, monkeypatch: py
     def add() -> str:
         return CliRunner().invoke(data.app, ["add", "cifar10", "--from", str(tree)]).stderr
 
-    assert "takes the place" not in add()
+    assert "replaces" not in add()
     content = json.loads(output_of("verify", "cifar10", "--json"))["fingerprint"]
     entry = DATASETS["cifar10"]
     canonical = replace(entry, metadata=replace(entry.metadata, fingerprint=content))
     monkeypatch.setitem(DATASETS._entries, "cifar10", canonical)
-    assert "takes the place" not in add()
+    assert "replaces" not in add()
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tree / "train" / "cat" / "1.png")
-    assert "takes the place of the canonical cifar10" in add()
+    assert "replaces the canonical cifar10" in add()
 
 
 def test_canonical_digits_are_verified_and_listed() -> None:

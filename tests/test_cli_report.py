@@ -103,7 +103,7 @@ def test_compare_takes_losses_by_themselves(store: Store) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lq", "cce"], "only --compare takes losses"),
+        (["lq", "cce"], "without --compare"),
         (["--compare"], "at least two losses"),
         (["--compare", "lq"], "at least two losses"),
         (["--compare", "lq", "ccee"], "Did you mean 'cce'?"),
@@ -122,8 +122,8 @@ def test_wrong_comparisons(store: Store, arguments: list[str], message: str) -> 
     [
         (["--audit", "selektion"], "Did you mean 'selection'? Known: selection,"),
         (["--audit", ""], "write it as name"),
-        (["--audit", "selection", "--compare", "lq", "cce"], "ask for one at a time"),
-        (["--audit", "selection", "--against", "paper"], "--audit and --against are reports of their own"),
+        (["--audit", "selection", "--compare", "lq", "cce"], "give one of them"),
+        (["--audit", "selection", "--against", "paper"], "--audit and --against are different reports"),
     ],
 )
 def test_wrong_audits(store: Store, arguments: list[str], message: str) -> None:

@@ -81,7 +81,7 @@ def test_a_dry_run_of_train_shows_the_protocol_of_data_that_is_not_prepared(data
 
 def test_a_dry_run_of_a_sweep_needs_no_prepared_data(database: Path) -> None:
     done = noisybench("sweep", "table1", "--where", "seed=0", "--dry-run")
-    assert done.exit_code == 0 and "144 runs: 0 in the store, 144 to be made." in done.stdout
+    assert done.exit_code == 0 and "144 runs: 0 in the store, 144 to be trained." in done.stdout
     for name in ("cifar10", "cifar100", "fashion-mnist"):
         assert f"noisybench data add {name} " in done.stderr
     assert noisybench("sweep", "table1", "--where", "seed=0").exit_code == 2

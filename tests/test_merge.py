@@ -41,7 +41,7 @@ def test_merging_shards_is_the_unsharded_sweep_bit_for_bit(tmp_path: Path) -> No
     sizes = [len(Store.open(part).runs()) for part in parts]
     # Seven runs and the first stage of the last: none of them twice.
     assert sum(sizes) == 8 and min(sizes) >= 2
-    assert "8 runs added, 0 there already." in succeed("runs", "merge", *parts, "--into", merged)
+    assert "8 runs added, 0 already there." in succeed("runs", "merge", *parts, "--into", merged)
     assert bits(merged) == bits(whole) and len(bits(whole)) == 8
     assert succeed("sweep", grid, "--quiet", "--db", merged) == table
     assert len(Store.open(merged).runs()) == 8, "nothing was trained again"

@@ -52,7 +52,7 @@ def test_a_value_that_no_run_has_is_said_with_the_known_ones() -> None:
     ("condition", "error", "message"),
     [
         ("los=lq", UnknownName, "Did you mean 'loss'"),
-        ("loss", InvalidValue, "key=value"),
+        ("loss", InvalidValue, "KEY=VALUE"),
         ("rate=high", InvalidValue, "rate is 'high', but must be a number"),
         ("attempt=one", InvalidValue, "attempt is 'one', but must be a number"),
         ("loss=lq(z=1)", UnknownName, "Known: q"),

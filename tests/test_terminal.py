@@ -12,8 +12,8 @@ from stores import put
 from test_store import EPOCH
 
 from noisybench.cli.console import console
-from noisybench.cli.lines import Lines
 from noisybench.cli.live import Bars, Live
+from noisybench.cli.progress import Lines
 from noisybench.config import Config
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver

@@ -252,7 +252,7 @@ def test_parts_of_a_search_are_one_after_their_merge(tmp_path: Path, monkeypatch
 
 
 def test_a_figure_is_drawn_of_every_kind_of_axis() -> None:
-    from noisybench.reporting.search_figure import draw_search
+    from noisybench.reporting.plotting import draw_search
 
     values = {"q": [0.3, 0.5], "lr": [0.001, 0.1], "loss": ["cce", "lq(q=0.7)"], "batch_size": [16, 32]}
     for importances in ({}, {"q": 0.7, "lr": 0.2, "loss": 0.1, "batch_size": 0.0}):

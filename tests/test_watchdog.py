@@ -82,12 +82,12 @@ def test_a_run_that_hangs_is_killed_while_another_goes_on(tmp_path: Path, retrie
     assert status == {"lq(q=0.7)": "failed", "cce": "completed", "mae": "completed"}
     (row,) = failed
     assert row == store.find(row["id"])
-    assert row["reason"].startswith("no epoch ended for 2") and "taken for hung and killed" in row["reason"]
+    assert row["reason"].startswith("no epoch ended for 2") and "killed as hung" in row["reason"]
     with pytest.raises(ProcessLookupError):
         os.kill(row["pid"], 0)
 
 
 def test_the_option_is_not_for_ray(database: Path) -> None:
     result = noisybench("sweep", "demo", "--stalled", 5, "--executor", "ray")
-    assert result.exit_code == 2 and "--stalled is not for --executor ray" in result.stderr
+    assert result.exit_code == 2 and "--stalled cannot be combined with --executor ray" in result.stderr
     assert noisybench("sweep", "demo", "--stalled", 0, "--jobs", 1).exit_code == 2

@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from noisybench.cli.console import cell
-from noisybench.cli.lines import describe, measures
+from noisybench.cli.progress import describe, measures
 from noisybench.config import Config
 from noisybench.results import Epoch, Pruning
 from noisybench.sweeps.observer import RunObserver

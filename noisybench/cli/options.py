@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -74,7 +74,7 @@ def _help(declared: OptionSpec) -> str:
     return f"{text}: {known}{bracket}{remark}" if known else option.help
 
 
-def _default_of(entry: Entry, name: str) -> str:
+def _default_of(entry: Entry[Any], name: str) -> str:
     """The name of an entry, with the default of its hyper-parameter where there is one."""
     default = entry.defaults[name]
     return entry.name if default in (None, "") else f"{entry.name}: {default}"

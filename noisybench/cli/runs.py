@@ -13,7 +13,7 @@ from noisybench.cli import export, merge
 from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName, Where
 from noisybench.cli.console import is_terminal, print_json, say, tell, warn
 from noisybench.cli.corrupt import MATRIX_CLASSES
-from noisybench.cli.lines import measures
+from noisybench.cli.progress import measures
 from noisybench.config import declared_fields
 from noisybench.errors import InvalidValue, join_limited
 from noisybench.registry import shortened

@@ -1,8 +1,8 @@
 """`noisybench sweep`: all runs of an experiment."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +28,7 @@ from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, Sta
 if TYPE_CHECKING:
     from noisybench.config import Config
     from noisybench.store import Row, Store
+    from noisybench.sweeps.observer import RunObserver
     from noisybench.sweeps.sweep import Job
 
 
@@ -154,12 +155,12 @@ def sweep(
         raise InvalidValue(
             f"device is '{device}', but Ray chooses a GPU for each run: omit --device, or give cuda or cpu."
         )
-    from noisybench.cli.executors import train_here, train_on_ray
+    from noisybench.cli.progress import progress
     from noisybench.cli.report import print_table
     from noisybench.reporting.selection import select
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
-    from noisybench.sweeps.ray.requests import Resources
+    from noisybench.sweeps.parallel import Parallel
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, planned, prepared, with_seeds
@@ -213,13 +214,15 @@ def sweep(
     failed: list[Row] = []
     skipped = 0
     if jobs and on_ray:
-        resources = Resources(cpus_per_run or 1, gpus_per_run)
-        opened = partial(Store.open, db)
-        failed, skipped = train_on_ray(jobs, opened, device, address, resources, retries or 0, quiet)
+        gpus, cpus = gpus_per_run, cpus_per_run or 1
+        with progress(len(jobs), quiet) as observer:
+            failed, skipped = sweep_on_ray(jobs, db, device, address, cpus, gpus, retries or 0, observer)
     store = Store.open(db)
     if jobs and not on_ray:
         timeout = StallTimeout(None if stalled is None else 60 * stalled)
-        failed, skipped = train_here(jobs, store, devices, at_once, retries or 0, timeout, quiet)
+        with progress(len(jobs), quiet) as observer:
+            parallel = Parallel(store, devices, at_once, observer, retries or 0, timeout)
+            failed, skipped = parallel.sweep(jobs)
     results = store.results()
     if experiment.table:
         wanted = {config.identity for config in configs}
@@ -242,12 +245,44 @@ def sweep(
         raise RunFailed(f"{len(failed)} of {len(jobs)} runs failed.")
 
 
+def sweep_on_ray(
+    jobs: Sequence["Job"],
+    db: Path,
+    device: str,
+    address: str | None,
+    cpus: int,
+    gpus: float | None,
+    retries: int,
+    observer: "RunObserver",
+) -> tuple[list["Row"], int]:
+    """Train the jobs on a Ray cluster; return the rows of the failed runs and the number of skipped ones.
+
+    The store is opened once the cluster answers.  address: see `connected`.
+    """
+    from noisybench.store import Store
+    from noisybench.sweeps.ray.cluster import Cluster, Nodes
+    from noisybench.sweeps.ray.connection import connected
+    from noisybench.sweeps.ray.requests import Resources
+
+    with connected(address) as started_here:
+        nodes = Nodes(device, Resources(cpus, gpus))
+        if missing := nodes.missing():
+            if started_here:
+                raise InvalidValue(missing)
+            warn(f"{missing} The runs wait for a larger node.")
+        cluster = Cluster(Store.open(db), nodes, observer, retries)
+        outcome = cluster.sweep(jobs)
+    for found in cluster.contradictions:
+        warn(f"{found.config}: {found.first} and {found.second} contradict each other: {found.differs}.")
+    return outcome
+
+
 def show_plan(configs: list["Config"], jobs: list["Job"], store: "Store", device: str, at_once: int) -> None:
     """Print a line for each run, the number of runs to train, and their estimated time.
 
     at_once: how many runs are trained at a time; 0 where that is not known, without an estimate.
     """
-    from noisybench.cli.lines import describe
+    from noisybench.cli.progress import describe
     from noisybench.sweeps.estimate import Forecast, in_words
     from noisybench.sweeps.resources import threads_per_job
     from noisybench.training.device import choose_device, device_label

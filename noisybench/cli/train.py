@@ -41,9 +41,7 @@ Labels = Annotated[
         help="Train on the labels in this file: .npz of `corrupt`, .pt, .npy, .json, or a table.",
     ),
 ]
-LabelOrder = Annotated[
-    Path | None, typer.Option(help="A .npy file with the source row of each of the --labels.")
-]
+LabelOrder = Annotated[Path | None, typer.Option(help="Source row of each of the --labels: a .npy file.")]
 Keep = Annotated[Path | None, typer.Option(help="Train only on the samples that this mask of `prune` keeps.")]
 
 Weights = Annotated[

@@ -75,7 +75,7 @@ def tune(
     """
     from noisybench.cli.progress import progress
     from noisybench.cli.report import print_document
-    from noisybench.reporting.search_figure import draw_search
+    from noisybench.reporting.plotting import draw_search
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
     from noisybench.sweeps.resources import default_jobs

@@ -6,7 +6,7 @@ gives the same bytes.
 
 import io
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,9 @@ FILE_TYPES: Mapping[str, Mapping[str, Any]] = {
 PANEL = (3.3, 2.5)
 NOTE_LINE = 0.14
 LEGEND_LINE = 0.18
+
+# Panels beside each other in the figure of a search.
+SEARCH_COLUMNS = 3
 
 # Inches of a cell of a heat map; of a rank diagram, and of a method's line in it.
 HEAT_CELL = (0.58, 0.24)
@@ -92,6 +95,49 @@ def draw(figure: Figure, suffix: str) -> bytes:
     file = io.BytesIO()
     with style():
         compose(figure).savefig(file, **options)
+    return file.getvalue()
+
+
+def draw_search(
+    importances: Mapping[str, float],
+    values: Mapping[str, Sequence[Any]],
+    accuracies: Sequence[float],
+    logarithmic: Sequence[str],
+    suffix: str,
+) -> bytes:
+    """The content of a file with this suffix: a panel of importances (fractions), if there are any, and one
+    for each setting, the trials' accuracies in percent over its values.
+
+    values: of each setting, one for each accuracy.  logarithmic: the settings on a logarithmic axis.
+    """
+    from matplotlib.figure import Figure as Drawing
+
+    panels = len(values) + bool(importances)
+    columns = min(SEARCH_COLUMNS, panels)
+    rows = -(-panels // columns)
+    file = io.BytesIO()
+    with style():
+        drawing = Drawing(figsize=(PANEL[0] * columns, PANEL[1] * rows))
+        places = iter(drawing.add_gridspec(rows, columns))
+        if importances:
+            axes = drawing.add_subplot(next(places))
+            # The greatest stands on top.
+            names = list(importances)[::-1]
+            axes.barh(names, [100 * importances[name] for name in names], color=colour_of(0.3))
+            axes.set_xlabel("Importance (%)")
+        for name, of_trial in values.items():
+            axes = drawing.add_subplot(next(places))
+            is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in of_trial)
+            axes.scatter(
+                of_trial if is_number else [str(v) for v in of_trial], accuracies, color=colour_of(0.6)
+            )
+            if name in logarithmic:
+                axes.set_xscale("log")
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_minor_formatter("")
+            axes.set_xlabel(name)
+            axes.set_ylabel("Noisy-validation accuracy (%)")
+        drawing.savefig(file, **FILE_TYPES[suffix])
     return file.getvalue()
 
 

@@ -183,7 +183,7 @@ def _line(record: Record, usual_n: int) -> list[str]:
         formatting.number(record["rate"]),
         f"{record['published_mean']:.2f}{spread}",
         formatting.text(record, usual_n),
-        NO_RUN.text if difference is None else f"{difference:+.2f}".replace("-", "−"),
+        NO_RUN.text if difference is None else formatting.signed(difference),
         NO_RUN.text if record["power"] is None else f"{record['power']:.0%}",
         record["verdict"],
     ]

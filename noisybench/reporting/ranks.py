@@ -5,7 +5,7 @@ the best mean.  scipy is imported where it is used.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -205,15 +205,9 @@ def rank_table(table: Table, runs: "DataFrame") -> Table:
     }
     pairs = [
         {
-            "first": pair.first,
-            "second": pair.second,
+            **asdict(pair),
             "rank_first": found.ranks[pair.first],
             "rank_second": found.ranks[pair.second],
-            "difference": pair.difference,
-            "n": pair.n,
-            "statistic": pair.statistic,
-            "p": pair.p,
-            "p_holm": pair.p_holm,
             **common,
         }
         for pair in found.pairs
