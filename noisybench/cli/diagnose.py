@@ -150,16 +150,15 @@ def diagnose(
     jobs = default_jobs(max(1, len(losses)), devices)
     # Of one network after the other; several losses are compared at once.
     trainings = count + sum(losses.values()) / jobs
-    request = {
-        **{key: str(value) for key, value in given_options.items()},
-        **{"fingerprint": prepared.fingerprint, "labels": corruption.sha256, "networks": count},
-        **{
-            "folds": folds,
-            "budget": budget,
-            "compare": compare,
-            "device": device_label(place),
-            "precision": precision,
-        },
+    request = {key: str(value) for key, value in given_options.items()} | {
+        "fingerprint": prepared.fingerprint,
+        "labels": corruption.sha256,
+        "networks": count,
+        "folds": folds,
+        "budget": budget,
+        "compare": compare,
+        "device": device_label(place),
+        "precision": precision,
     }
     known = plan.read(out, request)
     if known is None:
@@ -195,15 +194,16 @@ def diagnose(
     correct = None if true is None else findings.correctness(diagnosis, true[diagnosis.rows])
     summary = outputs.summary(diagnosis, prepared, config, score, correct, conflicting, rows[:SHOWN])
     mask = outputs.mask(diagnosis, prepared, config, corruption)
+    written = {kind: out / file for kind, file in outputs.FILES.items()}
+    write(written["suspects"], outputs.as_csv(rows), quiet=True)
+    write(written["page"], page.render(diagnosis, prepared, summary, rows), quiet=True)
     if not as_json:
         _show(diagnosis, prepared.classes, summary, correct)
     suggestion = None
     if compare:
-        runs = {name: value for name, value in values.items() if name in declared_fields()}
-        runs |= {"dataset": name, "epochs": config.epochs}
+        runs = {field: values.get(field) for field in declared_fields()} | {"epochs": config.epochs}
         kept = Inputs(labels=inputs.labels, keep=mask)
         suggestion = compared(losses, runs, kept, out / COMPARED, jobs, devices, quiet)
-    written = {name: out / file for name, file in outputs.FILES.items()}
     if marked is not None:
         corrected = marked.corrected(corruption.given)
         mask = outputs.mask(diagnosis, prepared, config, corruption, marked)
@@ -221,7 +221,6 @@ def diagnose(
         "words": in_sentences(suggestion, config),
         "comparison": None if suggestion is None else asdict(suggestion),
     }
-    write(written["suspects"], outputs.as_csv(rows), quiet=True)
     write(written["page"], page.render(diagnosis, prepared, summary, rows), quiet=True)
     write(written["mask"], mask.encode(), quiet=True)
     write(written["summary"], json.dumps(summary, indent=2, allow_nan=False).encode(), quiet=True)

@@ -119,7 +119,7 @@ def summary(
     conflicting: NDArray[np.bool_],
     worst: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The diagnosis for machines.  Rates are fractions; `suspects` are the worst."""
+    """The diagnosis for machines.  Rates are fractions; `suspects` are the worst; nothing is suggested."""
     estimate, calibration = diagnosis.estimate, diagnosis.calibration
     classes = dataset.classes
     return {
@@ -146,6 +146,7 @@ def summary(
             "rate": calibration.rate,
         },
         "notes": notes(diagnosis, dataset, int(conflicting.sum())),
+        "suggestion": None,
         "correctness": None if correct is None else {**asdict(correct), "rate": correct.rate},
         "suspects": worst,
     }
