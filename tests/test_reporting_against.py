@@ -14,8 +14,14 @@ from noisybench.config import Config
 from noisybench.errors import InvalidValue, UnknownName
 from noisybench.registry import METHODS
 from noisybench.reporting.formats import FORMATS
-from noisybench.reporting.published import PublishedValue, Source, find_source
-from noisybench.reporting.published_comparison import HEADINGS, STUB, compare_with_published
+from noisybench.reporting.published import (
+    HEADINGS,
+    STUB,
+    PublishedValue,
+    Source,
+    compare_with_published,
+    find_source,
+)
 from noisybench.reporting.significance import Summary, chance_to_agree, tost_p, welch_p
 from noisybench.reporting.statistics import as_records
 from noisybench.reporting.tables import NO_RUNS, TABLES, Table
@@ -86,7 +92,7 @@ def test_the_verdict(percents: tuple[float, ...], margin: float, verdict: str) -
     made = held(ours(*percents), margin=margin)
     assert [record["verdict"] for record in records(made)] == [verdict]
     if len(percents) == 1:
-        assert made.blocks[0].texts[0][-3] == "+0.00" and records(made)[0]["welch_p"] is None
+        assert made.blocks[0].texts[0][-3] == "0.00" and records(made)[0]["welch_p"] is None
 
 
 def test_the_tests_and_the_margin_are_stated() -> None:

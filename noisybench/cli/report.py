@@ -18,8 +18,7 @@ from noisybench.reporting.compare import compare
 from noisybench.reporting.figures import FIGURES, Curves, build_figure, no_runs
 from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.plotting import FILE_TYPES, check_suffix, draw
-from noisybench.reporting.published import SOURCES
-from noisybench.reporting.published_comparison import MARGIN, compare_with_published
+from noisybench.reporting.published import MARGIN, SOURCES, compare_with_published
 from noisybench.reporting.ranks import rank_table
 from noisybench.reporting.selection import select
 from noisybench.reporting.tables import TABLES, Table

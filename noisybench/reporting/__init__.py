@@ -1,21 +1,20 @@
 """From the store's runs to tables and figures: select runs, average them, lay them out, render them.
 
-    selection.py             which runs: --where
-    statistics.py            runs to cells: mean, sample standard deviation, number of seeds
-    significance.py          paired t-test, Holm's correction, power; difference and equivalence of means
-    tables.py                what a table is, in no particular format, and the registry of its kinds
-    formatting.py            the texts that tables share: titles, numbers, cells, the best two, notes
-    paper_tables.py          the tables of the paper: what is a row, a column and a block of them
-    compare.py               losses against each other, seed by seed
-    ranks.py                 methods ranked over settings: Friedman's test, and a test of each pair
-    audit.py                 the same runs under other rules of selection, and what each leaks
-    published/               numbers of others, as CSV, and what must be known to read them
-    published_comparison.py  our runs beside published numbers
-    figures.py               what a figure is, in no particular format, and the registry of its kinds
-    paper_figures.py         Figures 1 and 2 of the paper
-    run_figures.py           figures of any runs: learning curves, heat map, cost, ranks
-    plotting.py              a figure as PDF, PNG or SVG
-    formats.py               a table as text, with terminal.py, latex.py, html.py and page.html
+    selection.py      which runs: --where
+    statistics.py     runs to cells: mean, sample standard deviation, number of seeds
+    significance.py   paired t-test, Holm's correction, power; difference and equivalence of means
+    tables.py         what a table is, in no particular format, and the registry of its kinds
+    formatting.py     the texts that tables share: titles, numbers, cells, the best two, notes
+    paper_tables.py   the tables of the paper: what is a row, a column and a block of them
+    compare.py        losses against each other, seed by seed
+    ranks.py          methods ranked over settings: Friedman's test, and a test of each pair
+    audit.py          the same runs under other rules of selection, and what each leaks
+    published.py      published numbers (CSV files in published/), and our runs beside them
+    figures.py        what a figure is, in no particular format, and the registry of its kinds
+    paper_figures.py  Figures 1 and 2 of the paper
+    run_figures.py    figures of any runs: learning curves, heat map, cost, ranks
+    plotting.py       a figure as PDF, PNG or SVG
+    formats.py        a table as text, Markdown, CSV or JSON; latex.py; html.py with page.html
 
 The runs are the DataFrame of `Store.results`: one row per Config, with its fields as columns, and
 `id`, `status` and what the run measured.  Accuracies are fractions there and percent in all that is
