@@ -79,12 +79,13 @@ def table_of(suggestion: "Suggestion") -> "Table":
         [of.loss, "–" if of.val_accuracy is None else f"{100 * of.val_accuracy:.2f}", of.state]
         for of in suggestion.losses
     ]
+    stopped = any(of.state == "stopped" for of in suggestion.losses)
     return list_table(
         name="compared",
         caption="Losses compared: noisy-validation accuracy in percent.",
         stub=["loss"],
         headings=["noisy val.", "run"],
         sections=[(f"{suggestion.n_validation:,} validation images", rows)],
-        notes=[],
+        notes=["A run that is stopped was below the median of the others."] * stopped,
         cells=pd.DataFrame(rows, columns=["loss", "noisy val.", "run"]),
     )
