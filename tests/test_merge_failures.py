@@ -77,10 +77,10 @@ def unknown_column(path: Path) -> None:
     [
         (absent, "There is no store"),
         (text, "not a database"),
-        (empty, "no store of noisybench"),
+        (empty, "not a store of noisybench"),
         (cut, "malformed"),
         (torn, "It is damaged"),
-        (foreign, "no store of noisybench"),
+        (foreign, "not a store of noisybench"),
         (newer, "Upgrade noisybench"),
         (unknown_column, "entropy"),
     ],

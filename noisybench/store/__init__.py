@@ -2,8 +2,8 @@
 
 Tables: `runs` (one row per attempt at a Config, with a column for each of its fields), `epochs`,
 `prunings`, `evaluations`, and `transitions` (estimated and actual transition matrices, as JSON).
-Views for readers: `results` (the one row that counts for each Config: the attempt that completed last,
-else its newest) and `curves` (epochs with what their run was).  Accuracies are fractions from 0 to 1,
+Views for readers: `results` (the row that counts for each Config: the attempt that completed last, else the
+newest) and `curves` (epochs with the settings of their run).  Accuracies are fractions from 0 to 1,
 times are UTC in ISO 8601.  Networks lie in a folder beside the file, one folder a run.
 """
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 Matrix = list[list[float]]
 
-# Of the way in which T̂ is estimated.  Earlier ones used the training part alone, without validation images.
+# The revision of the estimation of T̂.  Revision 1 used the training part alone, without validation images.
 ESTIMATE_REVISION = 2
 
-# Columns that name one place after another where a run was resumed elsewhere, and what stands between.
+# Columns that list several places if a run was resumed elsewhere, and the text between the places.
 PLACES = ("device", "cpu")
 RESUMED = ", then "
 
@@ -63,9 +63,9 @@ class Store(Tables):
 
     @classmethod
     def read(cls, path: Path) -> "Store":
-        """Open a store that there is, to read it only.  Raises StoreError.
+        """Open an existing store for reading.  Raises StoreError.
 
-        Where nothing can be written, as on a full disk or a read-only one, it is a private copy.
+        If the store cannot be written, as on a full or read-only disk, this is a private copy.
         """
         from noisybench.store.snapshot import snapshot
 
@@ -116,12 +116,12 @@ class Store(Tables):
         return run
 
     def rewind(self, run: str, epoch: int) -> tuple[list[Epoch], list[Pruning]]:
-        """Forget what a run measured after `epoch`, and return its epochs and prunings up to there."""
+        """Delete what a run measured after `epoch`, and return its earlier epochs and prunings."""
         with self.transaction():
             for table in ("epochs", "prunings"):
                 self.conn.execute(f"DELETE FROM {table} WHERE run = ? AND epoch > ?", [run, epoch])
             if not epoch:
-                # Nothing is left of what was computed elsewhere.
+                # Nothing that was computed elsewhere is left.
                 row = self.find(run)
                 last = [str(row[name] or "").split(RESUMED)[-1] for name in PLACES]
                 sets = ", ".join(f"{name} = ?" for name in PLACES)
@@ -130,13 +130,13 @@ class Store(Tables):
         return [Epoch(**r) for r in events("epochs", run)], [Pruning(**r) for r in events("prunings", run)]
 
     def add(self, run: str, event: Epoch | Pruning) -> None:
-        """Store an epoch or a pruning of a run as soon as it is known; `sync` has it on the disk."""
+        """Store an epoch or a pruning of a run.  It may be lost in a power failure until `sync`."""
         table = "epochs" if isinstance(event, Epoch) else "prunings"
         with self.transaction(durable=False):
             self.insert(table, {"run": run, **asdict(event)})
 
     def sync(self) -> None:
-        """Put on the disk what was added to runs: a saved state of a run relies on its rows."""
+        """Write what `add` stored to the disk: a saved state of a run relies on its rows."""
         with self.transaction():
             # An empty transaction, or one that leaves a row as it is, would write nothing to the disk.
             self.conn.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -188,7 +188,7 @@ class Store(Tables):
 
         if dead():
             with self.transaction():
-                # Asked again: another process may have taken a run over meanwhile.
+                # Checked again: another process may have continued a run meanwhile.
                 for row in dead():
                     self._set(row["id"], "interrupted", {"reason": f"process {row['pid']} was killed"})
 
@@ -217,7 +217,7 @@ class Store(Tables):
         """The view `results` as a DataFrame, one row per config."""
         import pandas as pd
 
-        # Most columns have one value in all rows, and need not be read a hundred thousand times.
+        # Most columns have one value in all rows; it is read once.
         with self.sqlite_errors(), self.conn:
             self.conn.execute("BEGIN")
             names = [name for (name,) in self.conn.execute("SELECT name FROM pragma_table_info('results')")]
@@ -291,8 +291,8 @@ class Store(Tables):
         return rows[0] if rows else None
 
     def estimate(self, identity: str) -> Estimate | None:
-        """The transition matrix that the completed run of a config estimated, as it is estimated today, if
-        there is one."""
+        """The transition matrix that the completed run of a config estimated, in the current revision; None
+        without one."""
         row = self.completed(identity)
         for matrices in [] if row is None else self.details("transitions", row["id"]):
             if matrices["revision"] == ESTIMATE_REVISION:
@@ -311,8 +311,8 @@ class Store(Tables):
         except (ValueError, TypeError, RecursionError, OverflowError):
             pass
         raise StoreError(
-            f"{self.path} is damaged, or was not written by noisybench: the transition matrices of run"
-            f" {row['run']} are none. Train the run again with --force, or delete it."
+            f"{self.path} is damaged, or was not written by noisybench: run {row['run']} has invalid"
+            " transition matrices. Train the run again with --force, or delete it."
         )
 
     def find(self, run: str) -> Row:
@@ -323,11 +323,13 @@ class Store(Tables):
         if not rows or not run:
             newest = ", ".join(row["id"] for row in self.runs(["id"], limit=3)) or "none"
             raise StoreError(
-                f"No run is called '{run}'. `noisybench runs list` lists them all; the newest: {newest}."
+                f"No run is called '{run}'. `noisybench runs list` lists all runs; the newest: {newest}."
             )
         if len(rows) > 1:
             matches = ", ".join(row["id"] for row in rows[:5])
-            raise InvalidValue(f"'{run}' begins the id of {len(rows)} runs: {matches}. Give more of it.")
+            raise InvalidValue(
+                f"'{run}' is the beginning of {len(rows)} ids: {matches}. Give more characters."
+            )
         return rows[0]
 
     def find_completed(self, run: str) -> Row:
@@ -358,21 +360,21 @@ class Store(Tables):
 
 
 def _resumed_on(earlier: str | None, now: str) -> str:
-    """The places of a run that goes on: those it was trained on until now, and this one."""
+    """The places of a resumed run: the earlier ones and this one."""
     if not earlier or earlier.split(RESUMED)[-1] == now:
         return earlier or now
     return f"{earlier}{RESUMED}{now}"
 
 
 def _now() -> str:
-    # Fine enough that of two attempts on two machines one ended last.
+    # In milliseconds, so that of two attempts on two machines one ended last.
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _after(earlier: str | None) -> str:
-    """The time now, or just after an earlier time that is still to come."""
+    """The time now; if the clock was set back to before `earlier`, the time just after that."""
     now = _now()
-    with suppress(ValueError, OverflowError):  # of what noisybench did not write
+    with suppress(ValueError, OverflowError):  # a time that noisybench did not write
         if earlier and earlier >= now:
             later = datetime.fromisoformat(earlier) + timedelta(milliseconds=1)
             return later.isoformat(timespec="milliseconds")

@@ -11,8 +11,7 @@ REMOTE = {
 
 
 def network_file_system(path: Path) -> str:
-    """The type of the network file system that a file lies on, or would lie on; "" if it is a local one, or
-    if the system does not tell."""
+    """The type of the network file system of a file, which need not exist; "" for a local or unknown one."""
     import psutil
 
     try:
@@ -23,7 +22,7 @@ def network_file_system(path: Path) -> str:
     deepest, found = Path(), ""
     for mount in mounts:
         point = Path(mount.mountpoint)
-        # Of two mounts on one point, the later one is seen.
+        # Of two mounts on one point, the later one counts.
         if file.is_relative_to(point) and len(point.parts) >= len(deepest.parts):
             remote = mount.fstype.removeprefix("fuse.") in REMOTE or mount.device.startswith("//")
             deepest, found = point, mount.fstype if remote else ""
@@ -36,7 +35,7 @@ def network_warning(path: Path) -> str:
     if not kind:
         return ""
     return (
-        f"{path} lies on a network file system ({kind}), where SQLite cannot keep the writes of several"
-        " machines apart: use it from one machine at a time. Give each of several machines a store of its own"
-        " (`sweep --shard` does, or name a local file with --db); `runs merge` brings the stores together."
+        f"{path} lies on a network file system ({kind}), where SQLite cannot separate the writes of several"
+        " machines: use it from one machine at a time. Give each machine its own store, by `sweep --shard` or"
+        " a local file as --db, and merge the stores with `runs merge`."
     )

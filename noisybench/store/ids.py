@@ -1,6 +1,6 @@
 """The form of a run's id and of a config's identity.
 
-A store may come from somebody else, and folders are named by ids: whatever is not of this form is refused.
+Folders are named by ids, and a store may come from somebody else: ids of another form are refused.
 """
 
 import re

@@ -2,12 +2,11 @@
 
 Which of several attempts at one config are kept:
 
-- Completed attempts that measured the same, whoever made them, are one run: the one that completed last.
-- Completed attempts that measured different things are all kept, as attempts; as in any store, the one
-  that completed last is the one that counts.  So neither the order of the stores nor how many merges it
-  takes decides what a report says.
-- An unfinished attempt is kept only where no completed one is: the one with most epochs, or that which
-  is being trained in the target.
+- Completed attempts with the same measurements are one run: the one that completed last.
+- Completed attempts with different measurements are all kept.  As in any store, the one that completed last
+  counts; so a report depends neither on the order of the stores nor on the number of merges.
+- An unfinished attempt is kept only if no attempt has completed: the one that is being trained in the target,
+  else the one with most epochs.
 
 An attempt keeps its id unless another at the same config has it.
 """
@@ -37,8 +36,8 @@ from noisybench.store.snapshot import snapshot
 STAGE = re.compile(r"\.merge-([1-9][0-9]{0,9})(-.*)?")
 
 MEASURED = tuple(f.name for f in fields(Result) if f.name != "seconds")
-# Two trainings of one config that share these give the same numbers, but for those on GPUs, which add up sums
-# in another order each time, and those that were resumed elsewhere.
+# Two trainings of one config that share these give the same numbers, except on GPUs, where sums have no fixed
+# order, and except for runs that were resumed elsewhere.
 SETTING = ("device", "cpu", "computed_in", "noisybench", "torch", "commit")
 # What a run measured: these tables, without the columns that depend on place and speed.
 TABLES = ("epochs", "prunings", "transitions")
@@ -146,29 +145,29 @@ class Plan:
 
 
 def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Plan:
-    """Bring all runs of the stores `paths`, with their networks, into the store `into`; say what was done.
+    """Merge all runs of the stores `paths`, with their networks, into the store `into`; return what was done.
 
     The sources are only read.  A merge that fails or is killed leaves the target as it was, and a
-    second one adds nothing.  claims: the ids of runs of the target that were begun there only so that
-    nobody else makes what is now brought; they give way to it.  Raises StoreError.
+    second one adds nothing.  claims: the ids of runs of the target that reserve the
+    runs that are merged now, and are replaced by them.  Raises StoreError.
     """
     for path in paths:
         if path.resolve() == into.resolve() or (into.exists() and path.exists() and path.samefile(into)):
-            raise StoreError(f"{path} is the store to merge into: name only the others.")
+            raise StoreError(f"{path} is the store to merge into. Name only the other stores.")
     sources = [snapshot(path) for path in paths]
     offered = [attempt for source in sources for attempt in attempts(source)]
-    # No process trains the copy of a run, also where the source says that it is running.
+    # No process trains the copy of a run, even if the source says that the run is running.
     offered = [attempt.at_rest() for attempt in offered]
     target = Store.open(into)
     plan = make_plan(target, offered, claims)
     stage = None
     try:
-        # Networks may be large, and a transaction keeps all others from writing: they are copied before it.
+        # Networks may be large, and a transaction locks the store: networks are copied before it.
         stage = _make_stage(target)
         staged = _stage(plan, target, stage)
         with target.transaction():
             if make_plan(target, offered, claims) != plan:
-                raise StoreError(f"{into} was changed by another process meanwhile. Merge again.")
+                raise StoreError(f"{into} was changed by another process during the merge. Merge again.")
             _write(plan, target)
             for run in {*plan.dropped, *staged}:
                 target.remove_folder(run)
@@ -186,7 +185,7 @@ def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Pl
 
 
 def make_plan(target: Store, offered: Iterable[Attempt], claims: Collection[str] = ()) -> Plan:
-    """Plan how the target gets all that is offered, each run once."""
+    """Plan how the offered attempts come into the target, each run once."""
     by_identity: defaultdict[str, list[Attempt]] = defaultdict(list)
     for attempt in offered:
         by_identity[attempt.identity].append(attempt)

@@ -37,8 +37,9 @@ def is_running(pid: int, since: str | None = None) -> bool:
 
 
 def began(pid: int) -> str:
-    """The machine's boot and the clock tick since then at which a process began; "" where the system does
-    not tell, as only Linux does.  Changes of the time of day do not affect them."""
+    """The boot of the machine and the clock tick at which a process began; "" except on Linux.
+
+    Changes of the time of day do not affect them."""
     try:
         boot, stat = BOOT.read_text().strip(), Path(f"/proc/{pid}/stat").read_text(errors="replace")
         # Field 22; the name of the process, which may hold spaces and brackets, ends field 2.

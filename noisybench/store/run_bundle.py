@@ -1,4 +1,4 @@
-"""A run as plain values, to be sent from one machine to a store on another one."""
+"""A run as plain values, to be sent to a store on another machine."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 @dataclass(frozen=True)
 class RunBundle:
-    """The rows of one run, by table, and the files of its folder, by name: plain values, to be sent."""
+    """The rows of one run, by table, and the files of its folder, by name."""
 
     rows: dict[str, list[Row]]
     files: dict[str, bytes]
@@ -24,7 +24,7 @@ class RunBundle:
     def of(cls, store: Store, run: str, files: bool = True) -> "RunBundle":
         """The run with this id; a completed one with its network, unless `files` says otherwise.
 
-        What an unfinished run needs to go on stays where it is.  Raises StoreError.
+        The state of an unfinished run is left out.  Raises StoreError.
         """
         row = store.find(run)
         wanted = files and row["status"] == "completed"
@@ -36,7 +36,7 @@ class RunBundle:
     def unpack(self, folder: Path) -> Path:
         """Make a store of this run alone in a folder, to be merged into another, and return its file.
 
-        Raises StoreError for what no store would send: nothing is written then.
+        Raises StoreError, and writes nothing, if the content is not that of one run.
         """
         run = self._checked()
         host = re.sub(r"[^\w-]", "_", str(self.rows["runs"][0].get("host") or "node"))[:60]
@@ -59,17 +59,17 @@ class RunBundle:
         """The id of the run.  Raises StoreError unless tables, columns, ids and file names are a run's."""
         known = {table: set(columns) for table, (columns, _) in tables().items()}
         if len(self.rows.get("runs", ())) != 1:
-            raise StoreError("What was sent is not one run.")
+            raise StoreError("The bundle does not hold exactly one run.")
         run = checked_id(str(self.rows["runs"][0].get("id")))
         for table, rows in self.rows.items():
             owner = "id" if table == "runs" else "run"
             if any(not row.keys() <= known.get(table, set()) or row.get(owner) != run for row in rows):
                 raise StoreError(
-                    f"What was sent as run {run} has rows of table {table!r} that are not its own."
+                    f"The bundle of run {run} has rows of table {table!r} that are not of this run."
                 )
         for name in self.files:
             if not FILE_NAME.fullmatch(name):
                 raise StoreError(
-                    f"What was sent as run {run} has a file {name!r}: no file of a run is called so."
+                    f"The bundle of run {run} has a file {name!r}, which is not the name of a run's file."
                 )
         return run

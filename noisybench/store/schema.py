@@ -1,7 +1,7 @@
 """The tables and views of the store.
 
 Columns come from the declarations of what they hold.  A store that was made before a column was
-declared gains it when it is opened; what else changes between versions is a step in MIGRATIONS.
+declared gains the column when it is opened; every other change is a step in MIGRATIONS.
 """
 
 import sqlite3
@@ -63,7 +63,7 @@ def migrate(conn: sqlite3.Connection) -> None:
     Raises StoreError for a file of another program or of a newer noisybench.
     """
     with conn:
-        # What another process does to the file meanwhile must be seen whole or not at all.
+        # A change by another process must be seen whole or not at all.
         conn.execute("BEGIN")
         current = _is_current(conn)
     if current:
@@ -71,7 +71,7 @@ def migrate(conn: sqlite3.Connection) -> None:
     from sqlite_utils import Database
 
     db = Database(conn)
-    # Readers and a writer do not wait for each other in this mode, which the file keeps.
+    # In this mode, which the file keeps, readers and a writer do not wait for each other.
     _keep_log(conn)
     with conn:
         # Of several processes that open a new file at once, one migrates and the others wait.
@@ -83,13 +83,13 @@ def migrate(conn: sqlite3.Connection) -> None:
             step(db, version)
         conn.execute(f"PRAGMA application_id = {APPLICATION}")
         conn.execute(f"PRAGMA user_version = {VERSION}")
-    # From its log into the file: whoever reads that alone sees whose it is.
+    # From the log into the file, so that the file alone shows that it is a store.
     conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def name_computed_precision(db: "Database", version: int) -> None:
-    """Before version 3, the precision that a run computed in was the column `precision`, which is now the one
-    that was asked for."""
+    """Before version 3, the column `precision` was the precision that a run computed in; now it is the
+    setting."""
     if version < 3 and "precision" in _present(db.conn, "runs"):
         db.conn.execute("ALTER TABLE runs RENAME COLUMN precision TO computed_in")
 
@@ -135,7 +135,7 @@ def identities_without_defaults(db: "Database", version: int) -> None:
             )
 
 
-# What brings a new store, or one of an earlier version, up to date, in this order.
+# The steps that bring a new or an earlier store up to date, in this order.
 MIGRATIONS = (name_computed_precision, declared_columns, identities_without_defaults)
 
 
@@ -158,7 +158,7 @@ def _is_current(conn: sqlite3.Connection) -> bool:
     if owner != APPLICATION and (
         owner or version or conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'table'").fetchone()
     ):
-        raise StoreError("The file is a database of another program, and is left as it is.")
+        raise StoreError("It is a database of another program, and was not changed.")
     if version > VERSION:
         raise StoreError(
             f"The store was written by a newer noisybench (format {version}; this one reads up to"

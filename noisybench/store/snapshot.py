@@ -1,4 +1,4 @@
-"""A copy of a store at one moment: reading it leaves no trace in the file or beside it."""
+"""A copy of a store at one moment; the file and its folder are not changed."""
 
 import sqlite3
 from pathlib import Path
@@ -13,7 +13,7 @@ from noisybench.store.sqlite_errors import APPLICATION, ERRORS
 def snapshot(path: Path) -> Store:
     """A private copy of the store, migrated to the tables of today; its networks are those beside the file.
 
-    Raises StoreError for a file that is missing, damaged, no store, or of a newer noisybench.
+    Raises StoreError for a file that is missing, damaged, not a store, or of a newer noisybench.
     """
     if not path.is_file():
         raise StoreError(f"There is no store {path}.")
@@ -21,7 +21,7 @@ def snapshot(path: Path) -> Store:
         conn = _copied(path)
         (owner,) = conn.execute("PRAGMA application_id").fetchone()
         if owner != APPLICATION:
-            raise StoreError("It is no store of noisybench.")
+            raise StoreError("It is not a store of noisybench.")
         migrate(conn)
         problem = find_damage(conn) or find_wrong_row(conn)
         if problem:
@@ -38,8 +38,8 @@ def _copied(path: Path) -> sqlite3.Connection:
     """A copy of the file in a temporary one, which SQLite deletes with the connection."""
     log = path.with_name(f"{path.name}-wal")
     while True:
-        # Where there is no log, or an empty one as a full disk leaves, nobody writes; "immutable" then has
-        # SQLite read the file without a log, which it might be unable to write.
+        # Without a log, or with an empty one as a full disk leaves, nobody writes.  "immutable" then makes
+        # SQLite read the file without making a log.
         quiet = not _has_content(log)
         uri = f"{path.absolute().as_uri()}?{'immutable=1' if quiet else 'mode=ro'}"
         source, copy = sqlite3.connect(uri, uri=True, timeout=30), sqlite3.connect("")
@@ -56,7 +56,7 @@ def _has_content(file: Path) -> bool:
 
 
 def _check_columns(conn: sqlite3.Connection) -> None:
-    """Raise StoreError if the store has what this noisybench would lose."""
+    """Raise StoreError if the store has columns that this noisybench would lose."""
     for table, (columns, _) in tables().items():
         rows = conn.execute("SELECT name FROM pragma_table_info(?)", [table])
         unknown = {name for (name,) in rows} - columns.keys()

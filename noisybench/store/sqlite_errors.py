@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from noisybench.errors import StoreError, StoreUnwritable
 
-# What SQLite's own header says of the file: whose it is, and which version of the format it has.
+# In SQLite's header: the program that the file belongs to, and the version of the format.
 APPLICATION = int.from_bytes(b"nois")
 VERSION = 3
 
@@ -45,7 +45,7 @@ def store_error(path: Path, error: Exception) -> StoreError:
     if code in LOCKED:
         return StoreUnwritable(
             f"{path} is locked: another process has been writing to it for {BUSY_TIMEOUT} s. Try again when"
-            f" it is done (`fuser {path}` names the process)."
+            f" that process is done (`fuser {path}` names it)."
         )
     if code == sqlite3.SQLITE_READONLY:
         return StoreUnwritable(
@@ -54,13 +54,13 @@ def store_error(path: Path, error: Exception) -> StoreError:
         )
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return StoreUnwritable(
-            f"{path} cannot be written: {error}. Make room on its disk, if it is full; what the store has is"
-            " safe, and the same command goes on from there."
+            f"{path} cannot be written: {error}. If its disk is full, make room. The stored runs are safe,"
+            " and the same command continues from there."
         )
     if code == sqlite3.SQLITE_CANTOPEN:
         return StoreUnwritable(
-            f"{path} cannot be opened as a store of runs: {error}. It must be a file of noisybench, or none"
-            " yet, in a folder that can be written to, on a disk that is not full."
+            f"{path} cannot be opened as a store of runs: {error}. It must be a store of noisybench or a new"
+            " file, in a writable folder, on a disk that is not full."
         )
     return StoreError(f"{path} cannot be read or written as a store of runs: {error}.")
 
@@ -74,8 +74,8 @@ def damaged_store(path: Path, how: str) -> StoreError:
         f" {APPLICATION}; PRAGMA user_version = {VERSION};') | sqlite3 recovered.db"
     )
     return StoreError(
-        f"{path} is damaged, or no store of runs ({how}). Restore it from a copy; or save what can be"
-        f" read of it: `{rescue}`, then give --db recovered.db."
+        f"{path} is damaged or not a store of runs ({how}). Restore it from a copy; or save what can be"
+        f" read: `{rescue}`, then give --db recovered.db."
     )
 
 

@@ -68,7 +68,7 @@ class Tables:
         self.conn.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({holes})", [*row.values()])
 
     def forget(self, run: str) -> None:
-        """Remove all rows of a run; within a transaction."""
+        """Delete all rows of a run; within a transaction."""
         for table in ("epochs", "prunings", "transitions", "evaluations"):
             self.conn.execute(f"DELETE FROM {table} WHERE run = ?", [run])
         self.conn.execute("DELETE FROM runs WHERE id = ?", [run])
@@ -113,8 +113,8 @@ class Tables:
     def folder(self, run: str) -> Path:
         """The folder of the network of the run with this id, which may not exist yet.
 
-        Raises StoreError for what has not the form of an id, and for a folder that is a symbolic link:
-        whatever a store claims, its runs are read, written and deleted beside its file only.
+        Raises StoreError for an id of another form and for a folder that is a symbolic link: the runs of a
+        store are read, written and deleted beside its file only.
         """
         folder = self.networks / checked_id(run)
         _refuse_link(folder)
@@ -123,13 +123,13 @@ class Tables:
     def files(self, run: str) -> list[Path]:
         """The files of a run, but for half-written ones.
 
-        Raises StoreError for what is no plain file: a link might lead to a file that is none of the run's.
+        Raises StoreError for anything but a plain file: a link might lead to a file outside the run.
         """
         folder = self.folder(run)
         found = sorted(folder.iterdir()) if folder.is_dir() else []
         for file in found:
             if file.is_symlink() or not file.is_file():
-                raise StoreError(f"{file} is not a plain file, as all files of a run are. Remove it.")
+                raise StoreError(f"{file} is not a plain file, as all files of a run must be. Remove it.")
         return [file for file in found if file.suffix not in (".tmp", ".part")]
 
     def remove_folder(self, run: str) -> None:
@@ -139,8 +139,8 @@ class Tables:
 def _refuse_link(folder: Path) -> None:
     if folder.is_symlink():
         raise StoreError(
-            f"{folder} is a symbolic link, and a store follows none. Move the folder itself to this place,"
-            " or remove the link."
+            f"{folder} is a symbolic link, which a store does not follow. Move the folder itself to this"
+            " place, or remove the link."
         )
 
 
