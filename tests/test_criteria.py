@@ -4,6 +4,7 @@ At q = 0, L_q is the cross entropy, so torch's own is the reference for all conv
 """
 
 import copy
+import inspect
 import math
 import pickle
 from collections.abc import Callable, Iterator
@@ -265,6 +266,7 @@ def wrong_targets() -> Iterator[tuple[str, Tensor, Tensor, str]]:
     yield "integer logits", logits.long(), target, "float"
     yield "no classes", logits[:, :0], target, "one class"
     yield "a scalar", logits[0, 0], target, "float"
+    yield "another device", logits, target.to("meta"), r"target\.to\(logits\.device\)"
     yield "a picture for one row", logits, target.expand(6, 6), r"\(6,\)"
     pixels, of_pixels = random_batch(2, 3)
     yield "an extra dimension", pixels, of_pixels[:, None], r"squeeze\(1\)"
@@ -284,6 +286,54 @@ def test_other_targets_are_refused_in_words(
         function(logits, target)
 
 
+def every_function() -> Iterator[Any]:
+    for name in filter(str.islower, losses.__all__):
+        function = getattr(losses, name)
+        takes = inspect.signature(function).parameters
+        yield pytest.param(function, {"transition": TRANSITION} if "transition" in takes else {}, id=name)
+
+
+@pytest.mark.parametrize(("function", "context"), list(every_function()))
+def test_every_public_function_keeps_the_same_rule(
+    function: Callable[..., Tensor], context: dict[str, Any]
+) -> None:
+    loss = partial(function, **context)
+    logits, target = random_batch(4, 3)
+    values = loss(logits, target)
+    assert values.shape == (4, 3) and torch.equal(loss(logits, target.to(torch.uint8)), values)
+    ignored = loss(logits, target.index_fill(0, torch.tensor(1), -100))
+    torch.testing.assert_close(ignored[[0, 2, 3]], values[[0, 2, 3]])
+    assert (ignored[1] == 0).all()
+    probabilities = one_hot(target, CLASSES).movedim(-1, 1).double()
+    torch.testing.assert_close(loss(logits, probabilities), values)
+    for wrong in (
+        target[:, None],
+        target - CLASSES,
+        target + CLASSES,
+        target.double(),
+        target.tolist(),
+        None,
+    ):
+        with pytest.raises(InvalidValue):
+            loss(logits, wrong)
+    with pytest.raises(InvalidValue, match="must be a tensor"):
+        loss(logits.numpy(), target)
+
+
+@pytest.mark.parametrize(("function", "context"), list(every_function()))
+@pytest.mark.parametrize("value", [-1e9, 1e9, math.nan, math.inf, "x", None, True])
+def test_hyper_parameters_of_every_function_are_refused_or_give_finite_losses(
+    function: Callable[..., Tensor], context: dict[str, Any], value: Any
+) -> None:
+    logits, target = random_batch()
+    for parameter in set(inspect.signature(function).parameters) - {"logits", "labels", "transition"}:
+        try:
+            values = function(logits.float(), target, **context, **{parameter: value})
+        except InvalidValue:
+            continue
+        assert values.isfinite().all() and math.isfinite(value)
+
+
 @pytest.mark.parametrize("q", [1.1, -0.1, -1, math.nan, math.inf, "x", None, True])
 def test_a_hyper_parameter_out_of_bounds_is_refused(q: Any) -> None:
     logits, target = random_batch()
@@ -301,6 +351,12 @@ def test_other_wrong_arguments_are_refused() -> None:
         LqLoss(reduction="max")
     with pytest.raises(InvalidValue, match=r"weight has shape \(4,\), but must be \(5,\)"):
         LqLoss(weight=torch.ones(4))(logits, target)
+    with pytest.raises(InvalidValue, match="weight is of type list"):
+        LqLoss(weight=[1.0] * CLASSES)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValue, match="ignore_index is 'x'"):
+        LqLoss(ignore_index="x")  # type: ignore[arg-type]
+    with pytest.raises(InvalidValue, match="ignore_index is 2"):
+        LqLoss(ignore_index=2)(logits, logits.softmax(dim=1))
 
 
 ROWS = np.array([[0.6, 0.3, 0.1], [0.2, 0.8, 0.0], [0.0, 0.5, 0.5]])
@@ -329,6 +385,22 @@ def test_what_is_no_transition_matrix_of_the_classes_is_refused(matrix: Any, mat
         ForwardLoss(matrix)(logits, target)
     with pytest.raises(InvalidValue, match=match):
         forward_t(logits, target, transition=torch.tensor(matrix))
+
+
+@pytest.mark.parametrize(
+    "matrix", [None, "x", [[1.0, 0.0], [1.0]], torch.eye(CLASSES, dtype=torch.complex64)]
+)
+def test_what_is_no_matrix_of_real_numbers_is_refused(matrix: Any) -> None:
+    with pytest.raises(InvalidValue, match="transition matrix"):
+        ForwardLoss(matrix)
+    with pytest.raises(InvalidValue, match="transition matrix"):
+        forward_t(*random_batch(), transition=matrix)
+
+
+def test_a_matrix_that_is_loaded_is_checked() -> None:
+    criterion = ForwardLoss(TRANSITION)
+    with pytest.raises(InvalidValue, match="negative"):
+        criterion.load_state_dict({"transition": -TRANSITION})
 
 
 def test_transition_matrices_may_be_rounded() -> None:

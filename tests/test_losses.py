@@ -184,6 +184,29 @@ def test_the_gradient_of_lq_is_that_of_cce_weighted_by_f_to_the_q() -> None:
     torch.testing.assert_close(of_lq, weight * of_cce)
 
 
+@pytest.mark.parametrize("name", ["cce", "mae", "unhinged", "lq", "trunc-lq"])
+@pytest.mark.parametrize(
+    "q", [0, 5e-324, 1e-40, 1e-30, 2e-30, 1e-8, 1e-3, 0.1, 1 / 3, 0.7, 0.9, 1 - 1e-12, 1]
+)
+def test_gradients_in_float64_are_exact(name: str, q: float) -> None:
+    """For the logits z, -w (1 - f_y) and w f_j with w = f_y^q; 1e-15 is the spacing of 1 - f_y next to 1."""
+    parameters = {"lq": {"q": q}, "trunc-lq": {"q": q, "k": 0.3}}.get(name, {})
+    rows = [[-60.0, 0, 1], [-745.0, 0, 2], [0.3, -1.2, 2], [5.0, 0, 0], [30.0, 0, 1], [700.0, -700, 1]]
+    logits = torch.tensor(rows, dtype=torch.float64, requires_grad=True)
+    values = loss_of(name, parameters)(logits, torch.zeros(len(rows), dtype=torch.int64))
+    (gradient,) = torch.autograd.grad(values.sum(), logits)
+    with mpmath.workdps(60):
+        for row, found in zip(rows, gradient.tolist(), strict=True):
+            powers = [mpmath.exp(mpmath.mpf(z) - max(row)) for z in row]
+            f = [power / sum(powers) for power in powers]
+            exponent = {"cce": 0, "mae": 1, "unhinged": 1}.get(name, q)
+            w = f[0] ** mpmath.mpf(exponent) * (2 if name == "mae" else 1)
+            if name == "trunc-lq" and f[0] <= mpmath.mpf(0.3):
+                w = mpmath.mpf(0)
+            expected = [float(-w * (f[1] + f[2])), float(w * f[1]), float(w * f[2])]
+            assert found == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
 # Bounds on the sum over all classes
 
 

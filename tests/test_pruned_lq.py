@@ -1,14 +1,24 @@
 """Truncated L_q in other people's loops: Algorithm 1 as a criterion."""
 
 import copy
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from commands import as_json
+from torch import nn
 
 from noisybench import datasets
+from noisybench.config import Config
 from noisybench.errors import InvalidValue
+from noisybench.inputs import corrupt
 from noisybench.losses import LqLoss, PrunedLqLoss
+from noisybench.split import split
+from noisybench.training.evaluation import accuracy
+from noisybench.training.loop import Training
+
+GUIDE = (Path(__file__).parents[1] / "noisybench" / "README.md").read_text()
 
 
 def test_before_the_first_update_it_is_lq() -> None:
@@ -41,6 +51,50 @@ def test_the_kept_samples_are_part_of_the_state() -> None:
     assert other.kept.tolist() == [True, False]
 
 
+def test_ignored_samples_have_no_part_in_the_mean() -> None:
+    logits, target = torch.randn(4, 3), torch.tensor([0, -100, 2, 1])
+    ours = PrunedLqLoss(4)(logits, target, torch.arange(4))
+    torch.testing.assert_close(ours, LqLoss()(logits, target))
+
+
+def test_rows_may_be_of_any_integer_type() -> None:
+    logits, target, criterion = torch.randn(3, 2), torch.tensor([0, 1, 1]), PrunedLqLoss(4)
+    criterion.update(torch.tensor([[5.0, 0], [5, 0], [5, 0], [5, 0]]), torch.tensor([0, 1, 0, 0]))
+    expected = criterion(logits, target, torch.tensor([3, 1, 0]))
+    for dtype in (torch.uint8, torch.int16, torch.int32):
+        assert torch.equal(criterion(logits, target, torch.tensor([3, 1, 0], dtype=dtype)), expected)
+
+
+@pytest.mark.parametrize(
+    ("target", "rows", "match"),
+    [
+        (torch.tensor([0, 1]), torch.tensor([0, 2]), "0 to 1"),
+        (torch.tensor([0, 1]), torch.tensor([0, -1]), "0 to 1"),
+        (torch.tensor([0, 1]), torch.tensor([0]), r"\(2,\)"),
+        (torch.tensor([0, 1]), torch.tensor([0.0, 1.0]), "integer"),
+        (torch.tensor([0, 1]), torch.tensor([True, True]), "integer"),
+        (torch.tensor([0, 1]), [0, 1], "tensor"),
+        (torch.tensor([0, 3]), torch.tensor([0, 1]), "label 3"),
+        (torch.tensor([[0], [1]]), torch.tensor([0, 1]), "squeeze"),
+        (torch.tensor([[0.5, 0.5, 0], [1, 0, 0]]), torch.tensor([0, 1]), "one label of each sample"),
+    ],
+)
+def test_other_targets_and_rows_are_refused(target: torch.Tensor, rows: object, match: str) -> None:
+    with pytest.raises(InvalidValue, match=match):
+        PrunedLqLoss(2)(torch.zeros(2, 3), target, rows)
+
+
+def test_an_update_is_of_all_samples_with_a_label_each() -> None:
+    criterion = PrunedLqLoss(3)
+    with pytest.raises(InvalidValue, match="all n samples"):
+        criterion.update(torch.zeros(2, 2), torch.tensor([0, 1]))
+    with pytest.raises(InvalidValue, match="one label of each sample"):
+        criterion.update(torch.zeros(3, 2), torch.ones(3, 2) / 2)
+    for n in (0, -1, 2.5, None):
+        with pytest.raises(InvalidValue, match="number of training samples"):
+            PrunedLqLoss(n)  # type: ignore[arg-type]
+
+
 def test_parameters_have_bounds() -> None:
     with pytest.raises(InvalidValue):
         PrunedLqLoss(2, q=-1)
@@ -49,26 +103,26 @@ def test_parameters_have_bounds() -> None:
 
 
 @pytest.mark.slow
-def test_a_plain_loop_learns_digits_as_noisybench_does(database: object) -> None:
-    """Where the bare truncated loss does not learn at all."""
+def test_the_example_of_the_guide_learns_digits_as_noisybench_does() -> None:
+    """To within a point of accuracy, on the same images and labels."""
+    (example,) = re.findall(r"^```python\n([^`]*PrunedLqLoss.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
     digits = datasets.load("digits")
-    torch.manual_seed(0)
-    images = torch.tensor(digits.train_images).float().div(255)
-    tests = torch.tensor(digits.test_images).float().div(255)
-    true = torch.tensor(digits.train_labels)
-    given = torch.where(torch.rand(len(true)) < 0.4, (true + torch.randint(1, 10, true.shape)) % 10, true)
-    layers = [torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 256), torch.nn.ReLU()]
-    model = torch.nn.Sequential(torch.nn.Flatten(), *layers, torch.nn.Linear(256, 10))
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-    criterion = PrunedLqLoss(len(given))
-    for epoch in range(20):
-        optimiser.param_groups[0]["lr"] = 0.1 * 0.1 ** ((epoch >= 8) + (epoch >= 14))
-        for rows in torch.randperm(len(given)).split(32):
-            optimiser.zero_grad()
-            criterion(model(images[rows]), given[rows], rows).backward()
-            optimiser.step()
-        if epoch >= 8 and epoch % 2 == 0:
-            criterion.update(model(images).detach(), given)
-    accuracy = (model(tests).argmax(dim=1) == torch.tensor(digits.test_labels)).float().mean().item()
-    runs = [as_json("train", "--loss", "trunc-lq", "--seed", seed, "--quiet") for seed in range(3)]
-    assert accuracy > sum(run["last_test_accuracy"] for run in runs) / 3 - 0.03
+    test_images, test_labels = torch.tensor(digits.test_images) / 255, torch.tensor(digits.test_labels)
+    accuracies = []
+    for seed in range(5):
+        config = Config.create(dataset="digits", loss="trunc-lq", rate=0.4, seed=seed)
+        drawn = corrupt(config, digits)
+        parts = split(config, digits, drawn.given)
+        training = Training(config, digits, parts, drawn.transition, torch.device("cpu"))
+        list(training.run())
+        torch.manual_seed(seed)
+        layers = [nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)]
+        model = nn.Sequential(nn.Flatten(), *layers)
+        images, given = torch.tensor(digits.train_images) / 255, torch.tensor(parts.given)
+        names["learn"](model, images[parts.train], given[parts.train])
+        ours = training.result().last_test_accuracy
+        accuracies.append((ours, accuracy(model(test_images), test_labels)))
+    by_noisybench, by_example = (sum(column) / 5 for column in zip(*accuracies, strict=True))
+    assert by_example > by_noisybench - 0.01

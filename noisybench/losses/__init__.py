@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from noisybench.losses import per_sample, robust
 from noisybench.losses.conventions import checked
-from noisybench.losses.per_sample import log_likelihood
 
 if TYPE_CHECKING:
     from noisybench.losses.criteria import (
@@ -70,6 +69,7 @@ __all__ = [
     "unhinged",
 ]
 
+log_likelihood = checked(per_sample.log_likelihood)
 cce = checked(per_sample.cce)
 mae = checked(per_sample.mae)
 unhinged = checked(per_sample.unhinged)

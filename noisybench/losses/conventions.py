@@ -11,7 +11,7 @@ values would mean to wait or is impossible, torch's own check of indices refuses
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
+from functools import wraps
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
@@ -37,11 +37,17 @@ def checked(loss: "Callable[P, Tensor]") -> "Callable[P, Tensor]":
 
     @wraps(loss)
     def function(logits: "Tensor", target: "Tensor", **parameters: Any) -> "Tensor":
-        if "transition" in parameters:
-            check_transition(parameters["transition"])
-            check_classes(parameters["transition"], logits)
-        bound = partial(loss, **checked_parameters(loss, parameters))
-        return reduced(cast("Callable[[Tensor, Tensor], Tensor]", bound), logits, target, reduction="none")
+        values = checked_parameters(loss, parameters)
+        if "transition" in values:
+            check_transition(values["transition"])
+
+        # Not functools.partial, which torch.compile cannot trace.
+        def bound(rows: "Tensor", labels: "Tensor") -> "Tensor":
+            if "transition" in values:
+                check_classes(values["transition"], rows)
+            return cast("Callable[..., Tensor]", loss)(rows, labels, **values)
+
+        return reduced(bound, logits, target, reduction="none")
 
     return cast("Callable[P, Tensor]", function)
 
@@ -72,6 +78,11 @@ def reduced(
     With reduction "none" they have the shape of the labels.  Raises InvalidValue.
     """
     classes = _check_shapes(logits, target)
+    if target.is_floating_point() and ignore_index >= 0:
+        raise InvalidValue(
+            f"target is probabilities, which know no class to ignore, but ignore_index is {ignore_index}."
+            " Omit ignore_index, or give labels."
+        )
     if weight is not None and weight.shape != (classes,):
         raise InvalidValue(
             f"weight has shape {tuple(weight.shape)}, but must be ({classes},): one per class."
@@ -98,7 +109,14 @@ def _rows(values: "Tensor") -> "Tensor":
 
 
 def _check_shapes(logits: "Tensor", target: "Tensor") -> int:
-    """The number of classes; raises InvalidValue where the types or shapes do not fit."""
+    """The number of classes; raises InvalidValue where the types, devices or shapes do not fit."""
+    check_tensor("logits", logits)
+    check_tensor("target", target)
+    if target.device != logits.device:
+        raise InvalidValue(
+            f"target is on the device {target.device}, but the logits are on {logits.device}:"
+            " type target.to(logits.device)."
+        )
     if not logits.is_floating_point() or logits.dim() == 0:
         raise InvalidValue(
             f"logits are {_described(logits)}, but must be a float tensor (n, classes), (n, classes, d1, …)"
@@ -137,6 +155,16 @@ def _check_shapes(logits: "Tensor", target: "Tensor") -> int:
         f"target is {_described(target)}, but for logits of shape {shape} labels must have shape"
         f" {of_labels}.{hint}"
     )
+
+
+def check_tensor(name: str, value: object) -> None:
+    """Raise InvalidValue unless the value is a tensor."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise InvalidValue(
+            f"{name} is of type {type(value).__name__}, but must be a tensor: type torch.as_tensor(…)."
+        )
 
 
 def _described(tensor: "Tensor") -> str:
@@ -212,11 +240,25 @@ def _of_probabilities(
     return (of_each * target if weight is None else of_each * target * weight.to(of_each)).sum(dim=1)
 
 
+def check_rows(rows: "Tensor", target: "Tensor", n: int) -> None:
+    """Raise InvalidValue unless `rows` are places among n samples, one of each label."""
+    check_tensor("rows", rows)
+    if rows.is_floating_point() or str(rows.dtype) == "torch.bool" or rows.shape != target.shape:
+        raise InvalidValue(
+            f"rows are {_described(rows)}, but must be of an integer type and of shape {tuple(target.shape)}."
+        )
+    if values_can_be_read(rows) and ((rows < 0) | (rows >= n)).any():
+        raise InvalidValue(f"rows must be from 0 to {n - 1}: the places of the samples among all {n}.")
+
+
 def check_transition(transition: "Tensor") -> None:
     """Raise InvalidValue unless `transition` can be a transition matrix.
 
     That is a matrix (classes, classes) of finite numbers from 0, whose rows sum to 1.
     """
+    check_tensor("The transition matrix", transition)
+    if transition.is_complex():
+        raise InvalidValue("The transition matrix is of complex numbers, but must be of real ones.")
     if transition.dim() != 2 or transition.shape[0] != transition.shape[1] or not len(transition):
         raise InvalidValue(
             f"The transition matrix has shape {tuple(transition.shape)}, but must be (classes, classes)."
@@ -250,10 +292,9 @@ def check_transition(transition: "Tensor") -> None:
     )
 
 
-def check_classes(transition: "Tensor", logits: "Tensor") -> None:
-    """Raise InvalidValue if the logits have another number of classes than the transition matrix."""
-    classes = logits.shape[min(1, logits.dim() - 1)] if logits.dim() else 0
-    if classes and classes != len(transition):
+def check_classes(transition: "Tensor", rows: "Tensor") -> None:
+    """Raise InvalidValue if logits (n, classes) have other classes than the transition matrix."""
+    if rows.shape[1] != len(transition):
         raise InvalidValue(
-            f"The logits have {classes} classes, but the transition matrix is for {len(transition)}."
+            f"The logits have {rows.shape[1]} classes, but the transition matrix is for {len(transition)}."
         )

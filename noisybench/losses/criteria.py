@@ -1,7 +1,6 @@
 """The losses as `torch.nn.Module` classes with the arguments of `torch.nn.CrossEntropyLoss`."""
 
-from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 import torch
 from numpy.typing import ArrayLike
@@ -13,6 +12,8 @@ from noisybench.losses.conventions import (
     IGNORE_INDEX,
     REDUCTIONS,
     check_classes,
+    check_rows,
+    check_tensor,
     check_transition,
     checked_parameters,
     reduced,
@@ -48,6 +49,10 @@ class Criterion(nn.Module):
         super().__init__()
         if reduction not in REDUCTIONS:
             raise InvalidValue(f"reduction is {reduction!r}, but must be one of {', '.join(REDUCTIONS)}.")
+        if not isinstance(ignore_index, int):
+            raise InvalidValue(f"ignore_index is {ignore_index!r}, but must be an integer.")
+        if weight is not None:
+            check_tensor("weight", weight)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -138,13 +143,14 @@ class TruncatedLqLoss(Criterion):
 class PrunedLqLoss(nn.Module):
     """L_q with the pruning of alternate convex search (Zhang & Sabuncu 2018, Algorithm 1), for any loop.
 
-    n: the number of training samples.  q, k: as for `TruncatedLqLoss`.  All samples are kept until the first
-    `update`; call it from some epoch on, every few epochs, with the best network so far by validation labels.
-    Which samples are kept is a buffer, `kept` (n,) bool, and so part of the state_dict.
+    n: the number of training samples.  q, k: as for `TruncatedLqLoss`.  Warm-up: all samples are kept until
+    the first `update`; call it from some epoch on, every few epochs, with the outputs of the network in
+    training or, as the paper does, of the best so far.  Which samples are kept is a buffer, `kept` (n,) bool,
+    and so part of the state_dict.  Under DistributedDataParallel each process divides by the number of kept
+    samples in its own batch.
 
-        criterion = PrunedLqLoss(len(given))
-        for epoch in range(20):
-            for rows in torch.randperm(len(given)).split(32):
+        for epoch in range(1, 21):
+            for rows in torch.randperm(n).split(32):
                 optimiser.zero_grad()
                 criterion(model(images[rows]), given[rows], rows).backward()
                 optimiser.step()
@@ -156,6 +162,8 @@ class PrunedLqLoss(nn.Module):
 
     def __init__(self, n: int, *, q: float = 0.7, k: float = 0.5) -> None:
         super().__init__()
+        if not isinstance(n, int) or n < 1:
+            raise InvalidValue(f"n is {n!r}, but must be the number of training samples, from 1.")
         values = checked_parameters(per_sample.trunc_lq, {"q": q, "k": k})
         self.q: float = values["q"]
         self.k: float = values["k"]
@@ -164,23 +172,44 @@ class PrunedLqLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, rows: Tensor) -> Tensor:
         """The mean of L_q over the kept samples of a batch, 0 if there is none.
 
-        logits: (b, classes); target: (b,) labels; rows: (b,) int64, the places of the samples among all n.
+        logits: (b, classes); target: (b,) labels, -100 for samples to ignore; rows: (b,) of an integer type,
+        the places of the samples among all n.  Raises InvalidValue.
         """
-        losses = reduced(partial(per_sample.lq, q=self.q), logits, target, reduction="none")
-        kept = self.kept[rows]
+
+        def lq(rows: Tensor, labels: Tensor) -> Tensor:
+            return per_sample.lq(rows, labels, q=self.q)
+
+        losses = reduced(lq, logits, target, reduction="none")
+        _check_one_label_each(target)
+        check_rows(rows, target, len(self.kept))
+        kept = self.kept.index_select(0, rows.long()) & (target != IGNORE_INDEX)
         return losses.where(kept, 0).sum() / kept.sum().clamp(min=1)
 
     @torch.no_grad()
     def update(self, logits: Tensor, target: Tensor) -> None:
         """Choose the samples anew: those whose softmax of the label exceeds k (Eq. 12).
 
-        logits: (n, classes) of all training images, unaugmented; target: (n,) their labels.
+        logits: (n, classes) of all training images, unaugmented; target: (n,) their labels.  Raises
+        InvalidValue.
         """
         log_likelihood = -reduced(per_sample.cce, logits, target, reduction="none")
+        _check_one_label_each(target)
+        if len(target) != len(self.kept):
+            raise InvalidValue(
+                f"target has {len(target)} labels, but there must be {len(self.kept)}: of all n samples."
+            )
         self.kept.copy_(log_likelihood.exp() > self.k)
 
     def extra_repr(self) -> str:
         return f"n={len(self.kept)}, q={self.q:g}, k={self.k:g}"
+
+
+def _check_one_label_each(target: Tensor) -> None:
+    if target.is_floating_point() or target.dim() != 1:
+        raise InvalidValue(
+            "target is probabilities or has further dimensions, but pruning needs one label of each sample,"
+            " (n,)."
+        )
 
 
 class ForwardLoss(Criterion):
@@ -195,13 +224,19 @@ class ForwardLoss(Criterion):
     def __init__(self, transition: ArrayLike | Tensor, **conventions: Unpack[Conventions]) -> None:
         super().__init__(**conventions)
         matrix: Any = transition
+        try:
+            matrix = torch.as_tensor(matrix)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InvalidValue(f"The transition matrix is no matrix of numbers: {error}.") from None
+        check_transition(matrix)
         # Of torch's default type, as any module is: float64 of NumPy could not move to every device.
-        self.register_buffer("transition", torch.as_tensor(matrix, dtype=torch.get_default_dtype()))
-        check_transition(self.transition)
+        self.register_buffer("transition", matrix.to(torch.get_default_dtype()))
+        self.register_load_state_dict_post_hook(_check_loaded)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        check_classes(self.transition, logits)
         return per_sample.forward_t(logits, labels, transition=self.transition)
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        check_classes(self.transition, logits)
-        return super().forward(logits, target)
+
+def _check_loaded(module: nn.Module, keys: object) -> None:
+    check_transition(cast(ForwardLoss, module).transition)

@@ -35,16 +35,16 @@ Given = Annotated[
 ]
 Weight = Annotated[float, Option("weight of a term of the loss", minimum=0)]
 Smoothing = Annotated[float, Option("weight of the uniform distribution", minimum=0, maximum=1)]
-Gamma = Annotated[float, Option("exponent of the focal loss: 0 is cce", minimum=0)]
+Gamma = Annotated[float, Option("exponent of the focal loss: 0 is cce", minimum=0, maximum=100)]
 Lowest = Annotated[float, Option("margin below which the ramp loss is constant", maximum=1)]
 Order = Annotated[int, Option("terms of the Taylor series: 1 is unhinged", minimum=1, maximum=1000)]
 Pi = Annotated[float, Option("weight of the label in the mixture", minimum=1e-6, maximum=1 - 1e-6)]
 T1 = Annotated[float, Option("temperature of the logarithm: 1 is the usual one", minimum=0, maximum=1)]
 T2 = Annotated[float, Option("temperature of the softmax: 1 is the usual one", minimum=1, maximum=10)]
-AgceA = Annotated[float, Option("shift a of AGCE", minimum=1e-6)]
-AgceQ = Annotated[float, Option("exponent q of AGCE", minimum=1e-6)]
-AulA = Annotated[float, Option("shift a of AUL, above 1", minimum=1 + 1e-6)]
-AulP = Annotated[float, Option("exponent p of AUL", minimum=1e-6)]
+AgceA = Annotated[float, Option("shift a of AGCE", minimum=1e-6, maximum=1000)]
+AgceQ = Annotated[float, Option("exponent q of AGCE", minimum=1e-6, maximum=10)]
+AulA = Annotated[float, Option("shift a of AUL, above 1", minimum=1 + 1e-6, maximum=1000)]
+AulP = Annotated[float, Option("exponent p of AUL", minimum=1e-6, maximum=10)]
 AelA = Annotated[float, Option("scale a of AEL", minimum=1e-6)]
 
 
@@ -124,7 +124,7 @@ def _log_others(log_f: "Tensor") -> "Tensor":
     """log(1 - f_j) of each class j, (n, classes): also where f_j rounds to 1."""
     import torch
 
-    highest = torch.zeros_like(log_f, dtype=torch.bool).scatter_(1, log_f.argmax(dim=1, keepdim=True), True)
+    highest = log_f.argmax(dim=1, keepdim=True) == torch.arange(log_f.shape[1], device=log_f.device)
     of_highest = log_f.masked_fill(highest, -math.inf).logsumexp(dim=1, keepdim=True)
     of_others = torch.log1p(-log_f.masked_fill(highest, -math.inf).exp())
     return torch.where(highest, of_highest, of_others)
@@ -186,7 +186,10 @@ def taylor_ce(logits: "Tensor", labels: "Tensor", *, order: Order = 2) -> "Tenso
 
 @METHODS.register("bi-tempered", year=2019)
 def bi_tempered(logits: "Tensor", labels: "Tensor", *, t1: T1 = 0.8, t2: T2 = 1.2) -> "Tensor":
-    """Bi-tempered logistic loss: a bounded logarithm of a softmax with heavy tails (Amid et al. 2019)."""
+    """Bi-tempered logistic loss: a bounded logarithm of a softmax with heavy tails (Amid et al. 2019).
+
+    Its second derivatives are wrong, as the last step of Newton's method takes a derivative as a constant.
+    """
     log_p = _tempered_log_softmax(at_least_float32(logits), t2)
     rest = -((2 - t1) * log_p).exp().sum(dim=1) / (2 - t1) + 1 / (2 - t1)
     return box_cox(_of(log_p, labels), 1 - t1) - _for(rest, labels)
@@ -214,7 +217,7 @@ def _tempered_log_softmax(z: "Tensor", t: float) -> "Tensor":
             p = log_p(shift)
             total = p.exp().sum(dim=1, keepdim=True)
             shift += total * torch.expm1(s * total.log()) / (s * (t * p).exp().sum(dim=1, keepdim=True))
-        shift.clamp_(min=0)
+        shift = shift.clamp(min=0)
         slope = (t * log_p(shift)).exp().sum(dim=1, keepdim=True)
     shift = shift + (log_p(shift).exp().sum(dim=1, keepdim=True) - 1) / slope
     return log_p(shift)
