@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import re
+import warnings
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,9 @@ class Pretrained:
             if path.stat().st_size > MAX_BYTES:
                 raise DataError(f"{path} has more than {MAX_BYTES:,} bytes, the most that are read.")
             digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of protocols of pickle: what cannot be read is an error
+                content = torch.load(path, map_location="cpu", weights_only=True)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
         except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):

@@ -18,7 +18,7 @@ from noisybench.datasets import Dataset, OwnOptions
 from noisybench.errors import DataError
 from noisybench.labels.label_file import LabelFile
 from noisybench.labels.manifest import Manifest
-from noisybench.labels.readers import read_labels, read_order, split_key
+from noisybench.labels.readers import placed_by, read_labels, read_order, split_key
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,16 @@ def test_a_table_is_read_by_index_path_or_in_order(
     fits(read_labels(write(by_path), "given", own), own, worse)
     with pytest.raises(DataError, match="no training image"):
         read_labels(write(by_path.assign(path="else.png")), "given", own)
+
+
+def test_labels_of_another_order_are_doubted(
+    tmp_path: Path, digits: Dataset, clean: np.ndarray, worse: np.ndarray
+) -> None:
+    said = {}
+    for name, labels in {"right": worse, "other": np.random.default_rng(0).permutation(worse)}.items():
+        np.save(tmp_path / f"{name}.npy", labels)
+        said[name] = placed_by(read_labels(tmp_path / f"{name}.npy", "", digits), digits)
+    assert "by chance" in said["other"] and "by chance" not in said["right"]
 
 
 def test_labels_of_other_classes_or_another_number_are_answered_in_words(

@@ -101,14 +101,17 @@ def _lost_order(dataset: Dataset) -> str:
     )
 
 
-def _check_chance(dataset: Dataset, given: Labels) -> None:
-    """Raise DataError for labels that fit a benchmark from a folder of images no better than labels of any
-    other order would: within six standard deviations of chance."""
-    if not _from_folder(dataset):
-        return
-    shares = [np.bincount(x, minlength=dataset.n_classes) / len(x) for x in (given, dataset.train_labels)]
+def fit_by_chance(given: Labels, true: Labels) -> bool:
+    """Whether labels (n,) fit no better than labels of any other order would: within six standard deviations
+    of chance."""
+    shares = [np.bincount(x, minlength=int(max(given.max(), true.max())) + 1) / len(x) for x in (given, true)]
     chance = float(shares[0] @ shares[1])
-    if (given == dataset.train_labels).mean() < chance + 6 * (chance / len(given)) ** 0.5:
+    return bool((given == true).mean() < chance + 6 * (chance / len(given)) ** 0.5)
+
+
+def _check_chance(dataset: Dataset, given: Labels) -> None:
+    """Raise DataError for labels that fit a benchmark from a folder of images by chance."""
+    if _from_folder(dataset) and fit_by_chance(given, dataset.train_labels):
         raise DataError(f"The labels fit no better than by chance. {_lost_order(dataset)}")
 
 

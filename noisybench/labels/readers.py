@@ -6,6 +6,7 @@ Nothing in a file is executed: of pickles, only NumPy arrays and what JSON has a
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from noisybench.datasets.dataset import UNKNOWN
 from noisybench.errors import DataError
 from noisybench.files import located
 from noisybench.labels import npz
-from noisybench.labels.label_file import LabelFile, Labels
+from noisybench.labels.label_file import LabelFile, Labels, fit_by_chance
 
 TABLES = (".csv", ".tsv", ".parquet")
 ENDINGS = (".pt", ".npy", ".json", *TABLES)
@@ -211,7 +212,8 @@ def _read_pt(path: Path) -> Any:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 npz.check_size(path, archive)
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of protocols of pickle: what cannot be read is an error
             content = torch.load(path, map_location="cpu", weights_only=True)
         if isinstance(content, dict):
             return {name: _array(value) for name, value in content.items()}
@@ -272,7 +274,11 @@ def placed_by(file: LabelFile, dataset: Dataset) -> str:
     if file.index is not None:
         return "The labels are placed by the paths or row numbers of their images."
     assumed = f"The labels are assumed to be in the order of the source of {dataset.name}"
+    in_source = dataset.train_labels[np.argsort(dataset.train_index)]
     if file.clean is None:
-        return f"{assumed}: the file has no true labels, paths or row numbers that would show it."
-    same = (file.clean == dataset.train_labels[np.argsort(dataset.train_index)]).mean()
+        doubt = " They fit no better than by chance: it may be another." * fit_by_chance(
+            file.given, in_source
+        )
+        return f"{assumed}: the file has no true labels, paths or row numbers that would show it.{doubt}"
+    same = (file.clean == in_source).mean()
     return f"{assumed}, of whose labels, which need not be true, {same:.1%} are the true labels in the file."
