@@ -1,6 +1,6 @@
 """HTML pages that need nothing outside them, from Jinja templates that escape whatever they are given.
 
-`page.html` beside this file is what all pages share; a room's `page.html` extends it.
+All pages extend the `page.html` of this folder.
 """
 
 from typing import Any
