@@ -7,9 +7,11 @@ which makes predictions confident. From `sieve_from` epochs on, a sample counts 
 its given label is below the mean over all labels. β is 0 for `warm_up` epochs, then grows to its whole in
 30.
 
-As in the authors' code (UCSC-REAL/cores, cf0945e): β = 2 and the three phases (there each begins one epoch
-later). Theirs divides the learning rate by 1 + β, and counts the given labels anew among the samples that
-are left; here neither. The second phase, consistency training on what is left out, is not done.
+As in the authors' code (UCSC-REAL/cores, cf0945e): β = 2, the three phases (there each begins one epoch
+later), and 1e-8 added to the softmax of what is subtracted, without which the loss has no lower bound. The
+loss is divided by 1 + β, where theirs divides the learning rate, which is the same but for weight decay.
+Theirs counts the given labels anew among the samples that are left; here they are counted once. The second
+phase, consistency training on what is left out, is not done.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GROWTH = 30  # epochs
+EPSILON = 1e-8
 
 Beta = Annotated[float, Option("factor β of the confidence regularisation", minimum=0)]
 WarmUp = Annotated[int, Option("epochs without regularisation", minimum=0)]
@@ -36,6 +39,8 @@ class Cores(Method):
     sieve is in use.
     """
 
+    # 1: what is subtracted had no bound, and the loss was not divided.
+    revision = 2
     strength: Beta = 2.0
     warm_up: WarmUp = 10
     sieve_from: SieveFrom = 30
@@ -54,7 +59,9 @@ class Cores(Method):
         state["sieves"].fill_(epoch > self.sieve_from)
 
     def loss(self, output: Any, batch: Batch, state: State) -> "Tensor":
-        of_each = -output.float().log_softmax(dim=1)
-        own = of_each.gather(1, batch.given[:, None]).squeeze(1)
+        log_f = output.float().log_softmax(dim=1)
+        own = -log_f.gather(1, batch.given[:, None]).squeeze(1)
+        of_each = -(log_f.exp() + EPSILON).log()
         chosen = (own < of_each.mean(dim=1)) | ~state["sieves"]
-        return mean_of(own - state["beta"] * (of_each @ state["prior"]), chosen)
+        regularised = own - state["beta"] * (of_each @ state["prior"])
+        return mean_of(regularised, chosen) / (1 + state["beta"])
