@@ -1,11 +1,14 @@
 """Files that are there whole or not at all, and the folder that relative paths start from."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
+
+from noisybench.errors import InvalidValue
 
 _folder = ContextVar("folder", default=Path())
 
@@ -56,3 +59,14 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A folder that is removed at the end.  Raises InvalidValue where there is no place for one."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="noisybench-")
+    except OSError as error:
+        raise InvalidValue(
+            f"There is no temporary folder to write to ({error.strerror or error}). Set the environment"
+            " variable TMPDIR to a folder with space."
+        ) from None

@@ -22,7 +22,7 @@ from noisybench.cli import (
     train,
     tune,
 )
-from noisybench.cli.console import complain, remember_arguments, way_to_go_on
+from noisybench.cli.console import brief, complain, remember_arguments, way_to_go_on
 from noisybench.errors import NoisybenchError
 from noisybench.sweeps import signals
 
@@ -35,6 +35,9 @@ class Commands(TyperGroup):
             return super().make_context(*args, **extra)
         except KeyboardInterrupt as error:
             raise _stopped(error) from None
+        except Exception as error:
+            _shorten(error)
+            raise
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         remember_arguments(args)
@@ -53,11 +56,19 @@ class Commands(TyperGroup):
         except OSError as error:
             complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.")
             raise typer.Exit(1) from None
-        except Exception:
+        except Exception as error:
+            _shorten(error)
             # A library that is being imported turns what a signal raises into an error of its own.
             if not signals.received:
                 raise
             raise _stopped(signals.received[0]) from None
+
+
+def _shorten(error: Exception) -> None:
+    """What typer says of a wrong option repeats it, whatever its length and characters."""
+    message = getattr(error, "message", None)
+    if isinstance(message, str) and hasattr(error, "format_message"):
+        error.message = brief(message)  # type: ignore[attr-defined]
 
 
 def _stopped(error: KeyboardInterrupt) -> typer.Exit:

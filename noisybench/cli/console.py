@@ -35,6 +35,9 @@ OBEYED = re.compile(
     "(\x1b\\[[01]m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+# Characters of a line of a message: a value that it repeats may be of any length.
+LONGEST = 1000
+
 # SQLite's own header: what every database begins with, and where it says which program it is of.
 SQLITE, OWNER = b"SQLite format 3\0", slice(68, 72)
 # Of its log, in bytes, what must be looked at.
@@ -102,14 +105,21 @@ def tell(text: str) -> None:
     typer.echo(printable(text), err=True)
 
 
+def brief(message: str) -> str:
+    """A message as a terminal may print it, with the beginning and the end of each line that is too long."""
+    half, lines = LONGEST // 2, message.split("\n")
+    lines = [line if len(line) <= LONGEST else f"{line[:half]} … {line[-half:]}" for line in lines]
+    return printable("\n".join(lines))
+
+
 def complain(message: str) -> None:
     """An error message on stderr."""
-    typer.secho(printable(message), err=True, fg=typer.colors.RED)
+    typer.secho(brief(message), err=True, fg=typer.colors.RED)
 
 
 def warn(message: str) -> None:
     """A warning on stderr."""
-    typer.secho(printable(f"Warning: {message}"), err=True, fg=typer.colors.YELLOW)
+    typer.secho(brief(f"Warning: {message}"), err=True, fg=typer.colors.YELLOW)
 
 
 def print_json(value: Any) -> None:

@@ -90,6 +90,12 @@ def data_home() -> Path:
             "The folder of prepared data is unknown, as there is no home folder. Set the environment variable"
             " NOISYBENCH_HOME to a folder."
         )
+    there = next((place for place in (home, *home.parents) if os.path.exists(place)), None)
+    if there is not None and not there.is_dir():
+        raise DataError(
+            f"The folder of prepared data is {home}, but {there} is no folder. Set the environment variable"
+            " NOISYBENCH_HOME to a folder."
+        )
     return home
 
 
@@ -264,7 +270,12 @@ def read_meta(name: str) -> Prepared | None:
         return prepared
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise DataError(
+            f"{folder_of(name)} cannot be read: {error.strerror or error}. The environment variable"
+            " NOISYBENCH_HOME names the folder of prepared data."
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(name, f"{META} cannot be read: {error}") from None
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from noisybench.datasets.dataset import Part
 from noisybench.errors import DataError
+from noisybench.files import temporary_folder
 
 Parts = tuple[Part, Part]
 
@@ -35,7 +36,7 @@ def read(source: Path | None, torchvision_class: str, *layouts: Layout) -> Parts
     expected = "".join(f"\n  - {layout.expects}" for layout in layouts)
     if source is None:
         # What is downloaded is read from the original files, as the user's own would be.
-        with _temporary_folder() as folder:
+        with temporary_folder() as folder:
             _download(torchvision_class, folder, expected)
             return read(Path(folder), torchvision_class, *layouts)
     if not source.exists():
@@ -45,16 +46,6 @@ def read(source: Path | None, torchvision_class: str, *layouts: Layout) -> Parts
         if parts is not None:
             return parts
     raise DataError(f"{source} holds nothing that is known here. It must be one of:{expected}")
-
-
-def _temporary_folder() -> "tempfile.TemporaryDirectory[str]":
-    try:
-        return tempfile.TemporaryDirectory(prefix="noisybench-")
-    except OSError as error:
-        raise DataError(
-            f"There is no temporary folder to download to ({error.strerror or error}). Set the environment"
-            " variable TMPDIR to a folder with space."
-        ) from None
 
 
 def _download(torchvision_class: str, folder: str, expected: str) -> None:

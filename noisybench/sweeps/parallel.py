@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from noisybench.config import Config
 from noisybench.errors import StoreUnwritable
+from noisybench.files import temporary_folder
 from noisybench.store import Row, Store
 from noisybench.sweeps.estimate import in_words
 from noisybench.sweeps.observer import RunObserver
@@ -111,7 +111,7 @@ class Parallel(JobQueue):
         An interrupted sweep interrupts its runs, which keep their state.
         """
         self.waiting = list(jobs)
-        with tempfile.TemporaryDirectory(prefix="noisybench-") as folder:
+        with temporary_folder() as folder:
             try:
                 self._wait_for_server()
                 while self.waiting or self.workers:

@@ -9,7 +9,6 @@ import hashlib
 import os
 import pickle
 import socket
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import noisybench
 from noisybench.config import Config, first_stage
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted
+from noisybench.files import temporary_folder
 from noisybench.inputs import datasets_of
 from noisybench.results import Epoch, Provenance
 from noisybench.store import Row, Store
@@ -244,7 +244,7 @@ class Cluster(JobQueue):
             self._skip(submitted.job, submitted.observer)
             return
         if response.bundle is not None:
-            with tempfile.TemporaryDirectory(prefix="noisybench-") as folder:
+            with temporary_folder() as folder:
                 path = response.bundle.unpack(Path(folder))
                 merged = merge([path], self.store.path, claims=[submitted.claim])
                 self.contradictions += merged.contradictions
