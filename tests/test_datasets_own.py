@@ -161,6 +161,13 @@ def test_all_problems_are_found_at_once_and_the_rest_is_prepared(tmp_path: Path,
     assert mine.classes == ("1", "2", "10")
 
 
+def test_grey_that_was_asked_for_is_no_problem(tmp_path: Path, home: Path) -> None:
+    write_folder(tmp_path / "images")
+    options = OwnOptions(colour=False, image_size=8, workers=1)
+    _, notes = datasets.add_own("mine", tmp_path / "images", options)
+    assert datasets.load("mine").shape == (8, 8, 1) and not any("turned grey" in note for note in notes)
+
+
 def test_a_training_image_that_is_also_for_testing_is_left_out_unless_kept(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "own")
     (source / "train" / "1" / "leak.png").write_bytes((source / "test" / "1" / "0.png").read_bytes())

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from noisybench.datasets.dataset import Shape
 
+TURNED_GREY = "is in colour: turned grey"
 MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour, by the number of channels
 GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
 MAX_PIXELS = 89_478_485  # Pillow's own limit, from which it warns of a decompression bomb
@@ -117,7 +118,7 @@ def _in_mode(image: Image.Image, mode: str, remarks: list[str]) -> Image.Image:
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         remarks.append(f"is {image.mode}: converted to RGB")
     if mode == "L" and image.mode not in GREY and not remarks:
-        remarks.append("is in colour: turned grey")
+        remarks.append(TURNED_GREY)
     return image if image.mode == mode else image.convert(mode)
 
 

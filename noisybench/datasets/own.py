@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisybench.datasets.dataset import UNKNOWN, WRONG, Shape, by, extra_content
-from noisybench.datasets.images import Decoded, decode_into, ignore_interrupts, measured
+from noisybench.datasets.images import TURNED_GREY, Decoded, decode_into, ignore_interrupts, measured
 from noisybench.datasets.scan import (
     SHOWN,
     TEST,
@@ -115,7 +115,7 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
         raise refusal([*found.problems, Problem(str(source), "empty", "holds no image")], ADVICE, MORE)
     pixels = folder / ".pixels"
     decoded = _decoded(pixels, images, shape, options.workers, progress)
-    problems = [*found.problems, *_from_decoding(images, decoded)]
+    problems = [*found.problems, *_from_decoding(images, decoded, options)]
     usable = [row for row, result in enumerate(decoded) if result.digest]
     usable, duplicates = _without_leaks(images, decoded, usable, options.keep_duplicates)
     problems += duplicates
@@ -256,7 +256,7 @@ def _of_known_classes(found: Found, classes: tuple[str, ...]) -> list[Image]:
         else:
             unknown[image.part, strange] += 1
     for (part, name), count in unknown.items():
-        cause = f"is a class of the {part} part alone, and has no training images ({count} images)"
+        cause = f"is a class of the {part} part alone, and has no training images (images here: {count})"
         found.problems.append(Problem(f"{part}/{name}", "class without training images", cause))
     return kept
 
@@ -298,15 +298,16 @@ def _decoded(
     return results
 
 
-def _from_decoding(images: Sequence[Image], decoded: Sequence[Decoded]) -> list[Problem]:
+def _from_decoding(images: Sequence[Image], decoded: Sequence[Decoded], options: OwnOptions) -> list[Problem]:
+    """What was wrong with the files, but for what was asked for."""
     problems = []
     for image, result in zip(images, decoded, strict=True):
+        remarks = [r for r in result.remarks if options.colour is None or r != TURNED_GREY]
         if result.failure:
             problems.append(Problem(image.path, "unreadable", result.failure))
-        elif result.remarks:
-            problems.append(
-                Problem(image.path, "converted", "; ".join(result.remarks), left_out=False, refuses=False)
-            )
+        elif remarks:
+            cause = "; ".join(remarks)
+            problems.append(Problem(image.path, "converted", cause, left_out=False, refuses=False))
     return problems
 
 
