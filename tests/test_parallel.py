@@ -1,5 +1,6 @@
 """Several runs at once, each in its own process: what one suffers, no other feels."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_resume import result
+from test_store import EPOCH
 
 from noisybench.config import Config
 from noisybench.results import Epoch, Pruning
@@ -105,6 +107,22 @@ def test_what_a_failed_run_failed_of_is_told(store: Store) -> None:
     failed, _ = at_once(store, configs, 2)
     reasons = {row["loss"]: row["reason"] for row in failed}
     assert "no longer a finite number" in reasons["cce"] and "has not completed" in reasons["forward-that"]
+
+
+def test_each_event_of_a_run_reaches_the_process_of_the_sweep() -> None:
+    from noisybench.sweeps.worker import PipeObserver
+
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    events: list[tuple[str, object]] = [
+        ("start", Config.create()),
+        ("resume", []),
+        ("show", EPOCH),
+        ("tell", "so"),
+        ("end", "why"),
+    ]
+    for name, argument in events:
+        getattr(PipeObserver(sender), name)(argument)
+    assert [receiver.recv() for _ in events] == events
 
 
 def command(store: Path, grid: Path, *options: str) -> subprocess.Popen[str]:
