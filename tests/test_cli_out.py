@@ -147,6 +147,17 @@ def test_a_file_of_its_own_kind_is_replaced_and_another_is_not(here: Path, write
     assert write(name).exit_code == 0, "there is nothing to lose in an empty file"
 
 
+def test_a_search_says_before_it_trains_that_its_figure_cannot_be_written(here: Path) -> None:
+    rows = Store.read(Path("runs.db")).runs()
+    Path("link.pdf").symlink_to("runs.db")
+    Path("folder.pdf").mkdir()
+    for name in ("link.pdf", "folder.pdf", "missing/x.pdf", data_home() / "x.pdf", "runs.db-runs/x.pdf"):
+        result = noisybench("tune", "--loss", "lq", "--over", "q=0.1..0.9", "--figure", name)
+        assert result.exit_code == 2 and result.stderr.count("\n") == 1, result.output
+        assert str(name) in result.stderr
+    assert Store.read(Path("runs.db")).runs() == rows
+
+
 def test_labels_and_masks_are_not_of_one_kind(here: Path) -> None:
     assert corrupt("labels.npz").exit_code == prune("mask.npz").exit_code == 0
     for write, name in ((corrupt, "mask.npz"), (prune, "labels.npz")):

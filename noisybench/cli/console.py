@@ -185,18 +185,10 @@ def _check_out(path: Path, content: bytes, overwrite: bool) -> bool:
 
     Raises InvalidValue if `path` is not to be written; OSError.
     """
+    check_file(path)
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        mode = None
-    if mode is not None and stat.S_ISDIR(mode):
-        raise InvalidValue(f"'{path}' is a folder: name a file in it to write to.")
-    _refuse_protected(path)
-    if mode is None:
-        if not path.resolve().parent.is_dir():
-            raise InvalidValue(
-                f"{path} cannot be written: there is no folder {path.resolve().parent}. Make it first."
-            )
         return False
     # /dev/stdout of a shell's > is a regular file, which the shell would lose if another took its place.
     in_place = not stat.S_ISREG(mode) or str(path.absolute()).startswith(STREAMS)
@@ -205,6 +197,17 @@ def _check_out(path: Path, content: bytes, overwrite: bool) -> bool:
             f"{path} exists and is a file of another kind. Name another file, or replace it with --overwrite."
         )
     return in_place
+
+
+def check_file(path: Path) -> None:
+    """Raise InvalidValue if a command may not write a file here, for one that takes long to make it."""
+    if path.is_dir():
+        raise InvalidValue(f"'{path}' is a folder: name a file in it to write to.")
+    _refuse_protected(path)
+    if not path.resolve().parent.is_dir():
+        raise InvalidValue(
+            f"{path} cannot be written: there is no folder {path.resolve().parent}. Make it first."
+        )
 
 
 def check_folder(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Overwrite, Quiet
-from noisybench.cli.console import complain, print_json, say, tell, warn, write
+from noisybench.cli.console import check_file, complain, print_json, say, tell, warn, write
 from noisybench.cli.options import config_options, option_name
 from noisybench.cli.sweep import own_database
 from noisybench.cli.train import Keep, LabelOrder, Labels, Weights, read_files
@@ -86,6 +86,8 @@ def tune(
     from noisybench.training.memory import check_networks
 
     suffix = None if figure is None else check_suffix(figure)
+    if figure is not None:
+        check_file(figure)
     first = 0 if values["seed"] is None else declared_fields()["seed"].read("seed", values["seed"])
     files = read_files(labels, label_order, keep, values["dataset"], pretrained)
     space = Space.read({name: value for name, value in values.items() if name != "seed"}, over or [], files)
