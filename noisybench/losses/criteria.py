@@ -231,7 +231,7 @@ class ForwardLoss(Criterion):
         check_transition(matrix)
         # Of torch's default type, as any module is: float64 of NumPy could not move to every device.
         self.register_buffer("transition", matrix.to(torch.get_default_dtype()))
-        self.register_load_state_dict_post_hook(_check_loaded)
+        self.register_load_state_dict_post_hook(_check_loaded)  # type: ignore[no-untyped-call]
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         check_classes(self.transition, logits)
