@@ -60,9 +60,9 @@ def test_where_chooses_the_runs_of_a_figure(store: Store, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--figure", "fig1"], "give --out, such as --out fig1.pdf (.pdf, .png, .svg)"),
-        (["--figure", "fig1", "--out", "figure.jpeg"], "it must end in .pdf, .png, .svg"),
-        (["--figure", "fig1", "--out", "figure"], "it must end in .pdf, .png, .svg"),
+        (["--figure", "fig1"], "--figure requires --out"),
+        (["--figure", "fig1", "--out", "figure.jpeg"], "must end in .pdf, .png, .svg"),
+        (["--figure", "fig1", "--out", "figure"], "must end in .pdf, .png, .svg"),
         (["--figure", "fig3", "--out", "f.pdf"], "No figure is called 'fig3'. Did you mean"),
         (["--figure", "fig1", "--out", "no/such/folder/f.pdf"], "cannot be written: there is no folder"),
         (
@@ -71,8 +71,8 @@ def test_where_chooses_the_runs_of_a_figure(store: Store, tmp_path: Path) -> Non
             " `noisybench sweep fig1` makes them",
         ),
         (["--figure", "fig1", "--out", "f.pdf", "--format", "table"], "--format is for tables"),
-        (["--figure", "fig1", "--out", "f.pdf", "--table", "closed-set"], "does not go with --figure"),
-        (["--audit", "selection", "--table", "closed-set"], "does not go with --audit"),
+        (["--figure", "fig1", "--out", "f.pdf", "--table", "closed-set"], "cannot be combined with --figure"),
+        (["--audit", "selection", "--table", "closed-set"], "cannot be combined with --audit"),
         (["--format", "html", "--out", "no/such/folder/r.html"], "cannot be written: there is no folder"),
     ],
 )

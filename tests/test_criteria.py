@@ -398,9 +398,11 @@ def test_what_is_no_matrix_of_real_numbers_is_refused(matrix: Any) -> None:
 
 
 def test_a_matrix_that_is_loaded_is_checked() -> None:
-    criterion = ForwardLoss(TRANSITION)
+    given = TRANSITION.clone()
+    criterion = ForwardLoss(given)
     with pytest.raises(InvalidValue, match="negative"):
         criterion.load_state_dict({"transition": -TRANSITION})
+    assert given.equal(TRANSITION), "the matrix of the caller is its own"
 
 
 def test_transition_matrices_may_be_rounded() -> None:

@@ -424,5 +424,5 @@ def test_without_a_temporary_folder_the_variable_is_named(monkeypatch: pytest.Mo
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.TemporaryDirectory", full)
-    with pytest.raises(DataError, match="TMPDIR"):
+    with pytest.raises(InvalidValue, match="TMPDIR"):
         datasets.add("cifar10")

@@ -14,7 +14,7 @@ import pytest
 from commands import noisybench, succeed
 from typer.main import get_command
 
-from noisybench.cli import app, executors
+from noisybench.cli import app
 from noisybench.diagnosis import plan
 from noisybench.errors import RunFailed
 from noisybench.sweeps.parallel import Parallel
@@ -98,7 +98,6 @@ def here(whole: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Training, "_epoch", fails)
     monkeypatch.setattr(Parallel, "sweep", fails)
-    monkeypatch.setattr(executors, "train_on_ray", fails)
     monkeypatch.setattr(plan, "seconds_per_epoch", lambda *arguments: 1.0)
     return whole[1]
 

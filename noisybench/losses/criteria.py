@@ -230,7 +230,7 @@ class ForwardLoss(Criterion):
             raise InvalidValue(f"The transition matrix is no matrix of numbers: {error}.") from None
         check_transition(matrix)
         # Of torch's default type, as any module is: float64 of NumPy could not move to every device.
-        self.register_buffer("transition", matrix.to(torch.get_default_dtype()))
+        self.register_buffer("transition", matrix.to(torch.get_default_dtype(), copy=True))
         self.register_load_state_dict_post_hook(_check_loaded)  # type: ignore[no-untyped-call]
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
