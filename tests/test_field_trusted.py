@@ -155,6 +155,17 @@ def test_label_cleaning_adds_to_labels_and_learns_from_trusted_ones() -> None:
     assert classifier is not None and last.weight.grad is not None
 
 
+def test_label_cleaning_puts_wrong_labels_of_trusted_samples_right() -> None:
+    made = training(
+        loss="label-cleaning(strength=1)", trusted=100, rate=0.4, model="mlp", epochs=8, lr=0.1, train_size=900
+    )
+    list(made.run())
+    _, batch, (_, _, cleaned) = stepped(made, 100)
+    true = batch.trusted.given
+    assert (batch.trusted.noisy == true).float().mean() < 0.7
+    assert (cleaned.argmax(1) == true).float().mean() > 0.9
+
+
 def test_trusted_batches_hold_trusted_samples_with_both_labels() -> None:
     made = training(loss="reweight", trusted=30, rate=0.6, augment="flip-crop")
     _, batch, _ = stepped(made)

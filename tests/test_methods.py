@@ -280,3 +280,24 @@ def test_importance_reweighting_weighs_by_clean_over_noisy_posterior() -> None:
     rows = np.arange(60)
     expected = f[rows, given] / noisy[rows, given] * -np.log(f[rows, given])
     assert made.method.loss(output, batch, made.state).detach().numpy() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "co-teaching(warm_up=1)",
+        "confusion-layer(warm_up=1)",
+        "dropout-noise",
+        "label-cleaning",
+        "noise-adaptation(warm_up=1)",
+        "noise-adaptation-complex(warm_up=1)",
+        "wang2018(neighbours=10)",
+    ],
+)
+def test_all_networks_and_layers_of_a_method_learn(loss: str) -> None:
+    """By the gradient alone: a layer that begins at 0 may never leave it."""
+    made = training(loss=loss, trusted=40, model="mlp", lr=0.01, weight_decay=0, prune_from=2)
+    before = {name: parameter.clone() for name, parameter in made.model.named_parameters()}
+    list(made.run())
+    same = [name for name, parameter in made.model.named_parameters() if parameter.equal(before[name])]
+    assert not same

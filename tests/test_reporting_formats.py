@@ -125,6 +125,21 @@ def test_markdown_marks_the_best_and_escapes_the_rest() -> None:
     assert r"**a\_b&50%#$1{x}~^\\\<y>\|\*\[z\]: cnn6" in text
 
 
+@pytest.mark.parametrize("form", ["table", "markdown"])
+@pytest.mark.parametrize(("methods", "rows"), [(12, 1), (13, 13)])
+def test_many_methods_are_rows_where_nothing_cuts_the_columns(form: str, methods: int, rows: int) -> None:
+    losses = [f"lq(q={0.3 + n / 100:g})" for n in range(methods)]
+    made = table(*(run(0.5 + n / 100, loss=loss) for n, loss in enumerate(losses)), kind="open-set")
+    lines = str(FORMATS.bind(form)(made, width=None)).splitlines()
+    of_numbers = [line for line in lines if re.search(r"\d\d\.00", line)]
+    assert len(of_numbers) == rows
+    if rows > 1:
+        assert all(
+            loss in line and f"{50 + n}.00" in line
+            for n, (loss, line) in enumerate(zip(losses, of_numbers, strict=True))
+        )
+
+
 # LaTeX
 
 

@@ -40,6 +40,8 @@ class LabelCleaning(Method):
     State: trusted (n,) bool.
     """
 
+    # 1: no gradient passed through the cut-off, so that labels stayed for ever.
+    revision = 2
     strength: Strength = 0.1
     needs_trusted = True
     trusted_batches = True
@@ -96,4 +98,4 @@ def cleaned(cleaner: "list[nn.Module]", noisy: "Tensor", features: "Tensor", n_c
     label = one_hot(noisy, n_classes).float()
     joined = torch.cat([of_label(label), of_features(features)], dim=1)
     sums: Tensor = label + hidden(joined).float()
-    return sums.clamp(0, 1)
+    return sums + (sums.clamp(0, 1) - sums).detach()

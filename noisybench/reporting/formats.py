@@ -29,6 +29,8 @@ class FormatInfo:
 
 
 GAP = "  "
+# Where nothing cuts a table to a width, more columns of methods than these become rows.
+MOST_COLUMNS = 12
 BOLD = "\033[1m{}\033[0m"
 
 
@@ -40,8 +42,9 @@ def text(table: Table, *, width: int | None) -> str:
     """Plain text: caption, blocks and notes.
 
     width: characters of the terminal, to which blocks are cut and in which the best are bold.  None
-    without a terminal: lines are not cut, and the best have a star.
+    without a terminal: lines are not cut, the best have a star, and many methods become rows.
     """
+    table = table if width else _upright(table)
     star = "*" if table.best_of and not width else ""
     marked = f" {table.marks_best} {'marked *' if star else 'in bold'}." if table.marks_best else ""
     parts = [_fill(table.caption + marked, width)]
@@ -57,6 +60,12 @@ def text(table: Table, *, width: int | None) -> str:
         ]
         parts.append("\n\n".join([_fill(block.title, width), *pieces]))
     return "\n\n".join([*parts, *(_fill(note, width) for note in table.notes)])
+
+
+def _upright(table: Table) -> Table:
+    """A table whose columns are methods, with these as rows if they are many."""
+    many = table.best_of == "row" and len(table.columns) > MOST_COLUMNS
+    return latex.transposed(table) if many else table
 
 
 def _fill(text: str, width: int | None) -> str:
@@ -153,7 +162,8 @@ def _left(texts: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 @FORMATS.register("markdown", suffix=".md")
 def markdown(table: Table) -> str:
-    """GitHub's Markdown, one table per block."""
+    """GitHub's Markdown, one table per block; many methods become rows."""
+    table = _upright(table)
     marked = f" {table.marks_best} in bold." if table.marks_best else ""
     parts = [_escaped(table.caption) + marked]
     for block in table.blocks:
