@@ -157,7 +157,13 @@ def test_label_cleaning_adds_to_labels_and_learns_from_trusted_ones() -> None:
 
 def test_label_cleaning_puts_wrong_labels_of_trusted_samples_right() -> None:
     made = training(
-        loss="label-cleaning(strength=1)", trusted=100, rate=0.4, model="mlp", epochs=8, lr=0.1, train_size=900
+        loss="label-cleaning(strength=1)",
+        trusted=100,
+        rate=0.4,
+        model="mlp",
+        epochs=8,
+        lr=0.1,
+        train_size=900,
     )
     list(made.run())
     _, batch, (_, _, cleaned) = stepped(made, 100)

@@ -8,7 +8,9 @@ from commands import succeed
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 # Each store with the tables of it that are printed.
-PRINTED = dict.fromkeys(("table1-small", "human-small", "human-drawn"), ("closed-set", "open-set"))
+PRINTED = dict.fromkeys(
+    ("table1-small", "field-small", "human-small", "human-drawn"), ("closed-set", "open-set")
+)
 
 
 @pytest.mark.parametrize(("name", "table"), [(name, table) for name in PRINTED for table in PRINTED[name]])
