@@ -209,7 +209,8 @@ def sweep(
     if not quiet:
         n_done = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {n_done} in the store already" if n_done else ""
-        tell(f"{experiment.name}: {experiment.about} ({len(configs)} runs{already})")
+        runs = "1 run" if len(configs) == 1 else f"{len(configs)} runs"
+        tell(f"{experiment.name}: {experiment.about} ({runs}{already})")
     jobs = [replace(job, gpu=gpu) for job in jobs]
     failed: list[Row] = []
     skipped = 0

@@ -140,7 +140,7 @@ def _facts(runs: "DataFrame", command: str) -> list[tuple[str, str]]:
     return [
         *made,
         ("Completed runs", f"{len(completed):,}"),
-        ("Last run ended", str(completed["ended"].dropna().max())),
+        ("Last run ended", f"{str(completed['ended'].dropna().max())[:16].replace('T', ' ')} UTC"),
         ("Precision", ", ".join(f"{precision} ({count})" for precision, count in precisions.items())),
         ("Test images", _test_images(completed)),
         ("Training time, all runs", f"{completed['seconds'].sum() / 3600:.2f} hours"),
