@@ -417,12 +417,3 @@ def test_without_a_home_folder_the_variable_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NOISYBENCH_HOME", "~no-such-user/data")
     with pytest.raises(DataError, match="NOISYBENCH_HOME"):
         datasets.data_home()
-
-
-def test_without_a_temporary_folder_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise FileNotFoundError(2, "No usable temporary directory found")
-
-    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
-    with pytest.raises(InvalidValue, match="TMPDIR"):
-        datasets.add("cifar10")

@@ -260,6 +260,11 @@ def test_human_labels_are_the_columns_of_one_block_with_their_measured_rates() -
     assert "labels=" not in block.title and any("measured rate" in note for note in made.notes)
 
 
+def test_the_rate_of_labels_without_true_ones_is_unknown() -> None:
+    (block,) = table(run(0.5, noise="file(key=own)", rate=0.0, labels="0" * 64)).blocks
+    assert block.columns == [Column("labels from a file", "own (rate unknown)")]
+
+
 def test_two_files_with_labels_of_one_name_and_rate_are_two_columns() -> None:
     noise = "file(key=worse_label)"
     made = table(*(run(0.5, noise=noise, rate=0.4, labels=digit * 64) for digit in "ab"))

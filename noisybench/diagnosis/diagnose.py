@@ -118,9 +118,8 @@ def diagnose(
     config: how the networks are trained; its model, epochs, loss, seed, train_size count.  given: the labels
     of all training images.  folder: where trainings keep their state; a diagnosis that was killed goes on
     from there.  score: a name in `scores.SCORES`.  networks: how many are trained, at least 2, by default as
-    many as `folds`; network k holds out fold k.  All but the first have some more labels made
-    wrong.  watch: called with the number of a network, from 0, and each of its epochs.  Raises InputError or
-    RunFailed.
+    many as `folds`; network k holds out fold k.  All but the first have some more labels made wrong.  watch:
+    called with the number of a network, from 0, and each of its epochs.  Raises InputError or RunFailed.
     """
     chosen = score_called(score)
     check_method(config)

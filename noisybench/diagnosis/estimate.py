@@ -19,8 +19,8 @@ FEWEST_ANCHORS = 10
 # with known truth: where networks confuse classes, the estimate is too high.
 BELOW, ABOVE = 0.25, 0.1
 CONFIDENCE = 1.96
-# Where wrong labels are looked for, the matrix is drawn at least so far towards that of uniform noise, whose
-# rate is at least this.
+# For ranking, the matrix is moved at least by this share towards that of uniform noise, of at least this
+# rate.
 LEAST_SMOOTHING, LEAST_RATE = 0.1, 0.01
 
 
@@ -33,7 +33,8 @@ class Estimate:
     is never predicted is that of the identity.  prior: (classes,), the estimated share of each true class.
     error: the share of images that the network itself gets wrong, as far as it can tell.
     unseen: classes that are predicted for too few held-out images to say anything about them.
-    chance: how much of the differences between pairs of classes means nothing, from 0 to 1.
+    chance: the share of the differences between pairs of classes that sampling and the network's own errors
+    explain, from 0 to 1.
     """
 
     rate: float
@@ -46,8 +47,8 @@ class Estimate:
 
     @property
     def smoothed(self) -> Matrix:
-        """The transition matrix (classes, classes), drawn towards that of uniform noise of the same rate as
-        far as chance and error explain the differences (as James & Stein 1961 do), and without zeros."""
+        """The transition matrix (classes, classes), moved towards that of uniform noise of the same rate by
+        the share `chance` (a shrinkage estimate: James & Stein 1961), and without zeros."""
         n_classes = len(self.transition)
         rate = min(max(self.rate, LEAST_RATE), 1 - LEAST_RATE)
         uniform = np.full((n_classes, n_classes), rate / (n_classes - 1))
@@ -112,10 +113,11 @@ def _rate(transition: Matrix, prior: NDArray[np.float64]) -> float:
 
 
 def _chance(transition: Matrix, prior: NDArray[np.float64], n: int, error: float) -> float:
-    """Of the variance of the flip rates of pairs, the share that equal rates would have by chance and error.
+    """The variance that the estimated flip rates of pairs of classes would have if all true rates were equal,
+    as a share of the variance that they have.
 
-    Few anchors make the one; the other, a network that takes images of each class for one other class: as
-    many as the estimate may be too high by.
+    It has two causes: each rate is estimated from few anchors, and the network itself takes images of each
+    class for one other class, which adds BELOW · error to the rate of that pair.
     """
     n_others = len(prior) - 1
     rates = transition[~np.eye(len(prior), dtype=np.bool_)]

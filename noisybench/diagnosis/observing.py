@@ -27,8 +27,8 @@ from noisybench.training.resume import Resume, restore
 Labels = NDArray[np.int64]
 WHAT = "a record of `noisybench diagnose`"
 FINISHED = "finished.npz"
-# Early epochs of a network that learns wrong labels by heart tell most, and late ones of another network:
-# which it is, the held-out accuracy by epoch knows.
+# Epochs are weighted by exp(WEIGHT · held-out accuracy): where a network learns wrong labels by heart its
+# early epochs are the most accurate, elsewhere its late ones.
 WEIGHT = 10
 
 

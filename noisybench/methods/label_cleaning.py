@@ -11,8 +11,9 @@ compare with.
 
 What is decided here: the paper has many labels for an image; here is one, so that cleaned labels are
 divided by their sum, and the classifier has softmax and cross entropy. The layers have 64 units, and the
-last one begins at 0, so that at first labels stay. The cleaning network sees a batch of trusted samples in
-each step, with features of a forward pass of their own.
+last one begins at 0, so that at first labels stay. The gradient passes through the cut-off, at which all
+labels begin: a gradient of 0 there, as torch's clamp has, would keep them for ever. The cleaning network
+sees a batch of trusted samples in each step, with features of a forward pass of their own.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from noisybench.registry import Registry
-from noisybench.reporting import html, latex
+from noisybench.reporting import formatting, html, latex
 from noisybench.reporting.figures import Curves
 from noisybench.reporting.statistics import as_records
 from noisybench.reporting.tables import Block, Cell, Column, Table
@@ -44,7 +44,7 @@ def text(table: Table, *, width: int | None) -> str:
     width: characters of the terminal, to which blocks are cut and in which the best are bold.  None
     without a terminal: lines are not cut, the best have a star, and many methods become rows.
     """
-    table = table if width else _upright(table)
+    table = table if width else _with_many_methods_as_rows(table)
     star = "*" if table.best_of and not width else ""
     marked = f" {table.marks_best} {'marked *' if star else 'in bold'}." if table.marks_best else ""
     parts = [_fill(table.caption + marked, width)]
@@ -62,10 +62,9 @@ def text(table: Table, *, width: int | None) -> str:
     return "\n\n".join([*parts, *(_fill(note, width) for note in table.notes)])
 
 
-def _upright(table: Table) -> Table:
-    """A table whose columns are methods, with these as rows if they are many."""
+def _with_many_methods_as_rows(table: Table) -> Table:
     many = table.best_of == "row" and len(table.columns) > MOST_COLUMNS
-    return latex.transposed(table) if many else table
+    return formatting.methods_as_rows(table) if many else table
 
 
 def _fill(text: str, width: int | None) -> str:
@@ -163,7 +162,7 @@ def _left(texts: Sequence[str], widths: Sequence[int]) -> list[str]:
 @FORMATS.register("markdown", suffix=".md")
 def markdown(table: Table) -> str:
     """GitHub's Markdown, one table per block; many methods become rows."""
-    table = _upright(table)
+    table = _with_many_methods_as_rows(table)
     marked = f" {table.marks_best} in bold." if table.marks_best else ""
     parts = [_escaped(table.caption) + marked]
     for block in table.blocks:

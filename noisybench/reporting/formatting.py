@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config
@@ -10,7 +11,7 @@ from noisybench.errors import InputError, UnknownName, join_limited
 from noisybench.methods import method_of, needs
 from noisybench.registry import METHODS
 from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, UNFINISHED, WHOLE, as_records
-from noisybench.reporting.tables import Cell
+from noisybench.reporting.tables import Block, Cell, Column, Row, Table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -133,6 +134,28 @@ def marking(cells: "DataFrame", place: str) -> list[str]:
         f"Marks: a mean competes if its n is the most frequent of its {place} and none of its runs failed;"
         " of two that compete, the best is marked."
     ]
+
+
+def methods_as_rows(table: Table) -> Table:
+    """A table whose columns are methods, without groups of them, with its rows and columns exchanged."""
+    columns = [Column("", row.labels[0]) for block in table.blocks for row in block.rows]
+    blocks = []
+    for block in table.blocks:
+        own = {row.labels[0]: row for row in block.rows}
+        rows = [
+            Row((column.heading,), {Column("", name): row.cell(column) for name, row in own.items()})
+            for column in block.columns
+        ]
+        blocks.append(Block(block.title, [Column("", name) for name in own], rows))
+    rules = dict(zip(marking(table.cells, "row"), marking(table.cells, "column"), strict=True))
+    return replace(
+        table,
+        stub=["method"],
+        columns=list(dict.fromkeys(columns)),
+        blocks=blocks,
+        notes=[rules.get(note, note) for note in table.notes],
+        best_of="column",
+    )
 
 
 def mean(record: Record) -> str:

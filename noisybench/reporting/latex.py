@@ -6,11 +6,10 @@ be too small to read then is laid out otherwise: many methods become rows, and m
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 from noisybench.reporting import formatting
-from noisybench.reporting.tables import Block, Cell, Column, Row, Table
+from noisybench.reporting.tables import Cell, Column, Table
 
 # What a document may not have in its text, or what its fonts may lack.
 ESCAPES = str.maketrans(
@@ -58,7 +57,7 @@ def render(table: Table) -> str:
     if not table.blocks:
         return "\n".join(f"% {text}" for text in (table.caption, *table.notes))
     if table.best_of == "row" and _width(table, table.columns) > LEGIBLE:
-        table = transposed(table)
+        table = formatting.methods_as_rows(table)
     marked = f" {table.marks_best} in bold." if table.marks_best else ""
     pieces = [_tabular(table, columns) for columns in _pieces(table)]
     return "\n".join(
@@ -72,33 +71,6 @@ def render(table: Table) -> str:
             *(rf"\par\smallskip {escape(note)}" for note in table.notes),
             r"\end{table}",
         ]
-    )
-
-
-def transposed(table: Table) -> Table:
-    """A table without groups of columns, with its rows as columns."""
-    columns = [Column("", row.labels[0]) for block in table.blocks for row in block.rows]
-    blocks = []
-    for block in table.blocks:
-        own = {row.labels[0]: row for row in block.rows}
-        rows = [
-            Row((column.heading,), {Column("", name): row.cell(column) for name, row in own.items()})
-            for column in block.columns
-        ]
-        blocks.append(Block(block.title, [Column("", name) for name in own], rows))
-    marking = {
-        row: column
-        for row, column in zip(
-            *(formatting.marking(table.cells, of) for of in ("row", "column")), strict=True
-        )
-    }
-    return replace(
-        table,
-        stub=["method"],
-        columns=list(dict.fromkeys(columns)),
-        blocks=blocks,
-        notes=[marking.get(note, note) for note in table.notes],
-        best_of="column",
     )
 
 

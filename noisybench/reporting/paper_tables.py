@@ -102,7 +102,8 @@ def noise_column(place: Record) -> Column:
     """The column of a noise and its rate; of labels from a file, that of their key and measured rate."""
     key = _label_key(place["noise"])
     if key is not None:
-        rate = f"{100 * place['rate']:.2f} %"
+        # Without true labels none is known to be wrong.
+        rate = f"{100 * place['rate']:.2f} %" if place["rate"] else "rate unknown"
         return Column(FILES, f"{key or 'labels'} ({', '.join(filter(None, (rate, place['source'])))})")
     return Column(place["noise"], f"η = {formatting.number(place['rate'])}")
 

@@ -11,8 +11,8 @@ CONFIDENCE = 1.96
 
 
 def candidates() -> dict[str, int]:
-    """The losses to compare, with their hyper-parameters, by what the registry says of them; for each, how
-    often it sends the images through a network, without a first stage that another candidate is."""
+    """The losses that the registry marks for comparison, with their hyper-parameters, and for each the passes
+    of the images through a network in an epoch."""
     return {
         f"{entry.name}({setting})" if setting else entry.name: entry.metadata.passes
         for entry in METHODS

@@ -71,10 +71,12 @@ class Trial:
 
     @property
     def n_validation(self) -> int:
-        """How many validation images each run has."""
+        """How many validation images each run has: about as many, where a part of a data set is used that
+        has a validation part of its own."""
         row = next(iter(self.rows.values()))
         info = DATASETS[DatasetName.read(row["dataset"]).stem].metadata
-        return info.n_validation or round(row["validation"] * (row["train_size"] or info.counts[0]))
+        share = info.n_validation / info.counts[0] if info.n_validation else row["validation"]
+        return round(share * (row["train_size"] or info.counts[0]))
 
     @property
     def standard_error(self) -> float:
