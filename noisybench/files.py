@@ -66,7 +66,19 @@ def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
     try:
         return tempfile.TemporaryDirectory(prefix="noisybench-")
     except OSError as error:
-        raise InvalidValue(
-            f"There is no temporary folder to write to ({error.strerror or error}). Set the environment"
-            " variable TMPDIR to a folder with space."
-        ) from None
+        raise _no_temporary_folder(error) from None
+
+
+def check_temporary_folder() -> None:
+    """Raise InvalidValue where there is no place for temporary files: torch needs one to be imported."""
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise _no_temporary_folder(error) from None
+
+
+def _no_temporary_folder(error: OSError) -> InvalidValue:
+    return InvalidValue(
+        f"There is no temporary folder to write to ({error.strerror or error}). Set the environment variable"
+        " TMPDIR to a folder with space."
+    )

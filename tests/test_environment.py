@@ -44,15 +44,15 @@ def test_without_a_home_folder(monkeypatch: pytest.MonkeyPatch, database: Path) 
     assert result.exit_code == 2 and "NOISYBENCH_HOME" in result.stderr and not database.exists()
 
 
-def test_without_a_temporary_folder(monkeypatch: pytest.MonkeyPatch, database: Path) -> None:
-    def full(*arguments: Any) -> str:
+@pytest.mark.parametrize("command", ["sweep demo", "train", "data add cifar10", "report"])
+def test_without_a_temporary_folder(command: str, monkeypatch: pytest.MonkeyPatch, database: Path) -> None:
+    def none(*arguments: Any) -> str:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
-    monkeypatch.setattr(tempfile, "gettempdir", full)
-    for command in (("sweep", "demo", "--jobs", 2, "--quiet"), ("data", "add", "cifar10")):
-        result = noisybench(*command)
-        assert result.exit_code == 2 and "TMPDIR" in result.stderr, result.output
-        assert result.stderr.count("\n") == 1
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    result = noisybench(*command.split())
+    assert result.exit_code == 2 and "TMPDIR" in result.stderr, result.output
+    assert result.stderr.count("\n") == 1 and not database.exists()
 
 
 @pytest.mark.slow

@@ -160,7 +160,7 @@ def sweep(
     from noisybench.reporting.selection import select
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
-    from noisybench.sweeps.parallel import Parallel
+    from noisybench.sweeps.parallel import Parallel, start_importing
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard
     from noisybench.sweeps.sweep import matching, plan, planned, prepared, with_seeds
@@ -203,6 +203,7 @@ def sweep(
             warn(problem)
         return
     if at_once:
+        start_importing()
         check_networks((job.config for job in jobs), choose_device(devices[0]))
     if network_warning(db):
         warn(network_warning(db))

@@ -78,6 +78,7 @@ def tune(
     from noisybench.reporting.plotting import draw_search
     from noisybench.store import Store
     from noisybench.store.filesystem import network_warning
+    from noisybench.sweeps.parallel import start_importing
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.search import WHOLE, Search
     from noisybench.sweeps.shards import Shard
@@ -99,6 +100,7 @@ def tune(
             tell(f"Shard {part} has {trials} trials, in {db}.")
     space.run(space.first, first)  # a setting that cannot be trained is refused before a store is made
     devices = several(device)
+    start_importing()
     check_networks([space.config(space.first, first)], choose_device(devices[0]))
     if network_warning(db):
         warn(network_warning(db))

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -95,14 +96,7 @@ class Parallel(JobQueue):
         super().__init__(store, observer, retries)
         self.devices, self.n_jobs, self.timeout = devices, n_jobs, timeout
         self.threads = threads_per_job(n_jobs)
-        self.context: SpawnContext | ForkServerContext
-        if os.name == "nt":
-            self.context = multiprocessing.get_context("spawn")
-        else:
-            self.context = multiprocessing.get_context("forkserver")
-            # An optimiser imports torch._dynamo, which takes 2 s in each process.  Importing it asks for no
-            # GPU: after a fork, a process cannot use those that were asked for before.
-            self.context.set_forkserver_preload([WORKER, "torch._dynamo"])
+        self.context = context()
         self.workers: list[Worker] = []
 
     def sweep(self, jobs: Sequence[Job]) -> tuple[list[Row], int]:
@@ -125,8 +119,7 @@ class Parallel(JobQueue):
         """Return once the fork server has imported what a run needs.  Unlike the start of a run, this may be
         interrupted: the process that is asked for does nothing."""
         if self.waiting:
-            if self.context.get_start_method() == "forkserver":
-                _start_server()
+            start_importing()
             first = self.context.Process(target=_do_nothing)
             first.start()
             first.join()
@@ -217,12 +210,27 @@ class Parallel(JobQueue):
                 worker.process.join()
 
 
-def _start_server() -> None:
-    """Start the fork server with the module path of this process.
+@cache
+def context() -> SpawnContext | ForkServerContext:
+    """How processes are started."""
+    if os.name == "nt":
+        return multiprocessing.get_context("spawn")
+    made = multiprocessing.get_context("forkserver")
+    # An optimiser imports torch._dynamo, which takes 2 s in each process.  Importing it asks for no GPU:
+    # after a fork, a process cannot use those that were asked for before.
+    made.set_forkserver_preload([WORKER, "torch._dynamo"])
+    return made
 
-    Otherwise it would look in the working directory first, where another copy of noisybench may lie.  It
-    never stops by a signal, but ends with this process: it reports how the others end.
+
+def start_importing() -> None:
+    """Start the fork server, which imports what runs need while this process goes on.
+
+    It has the module path of this process.  Otherwise it would look in the working directory first, where
+    another copy of noisybench may lie.  It never stops by a signal, but ends with this process: it reports
+    how the others end.
     """
+    if context().get_start_method() != "forkserver":
+        return
     ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     before = {name: os.environ.pop(name, None) for name in ours}
     os.environ |= ours
