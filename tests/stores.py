@@ -40,8 +40,8 @@ def put(
     elif status != "running":
         store.end(run, status, "because")
     over = None if status == "running" else ended
-    with store.db.conn:
-        store.db.conn.execute("UPDATE runs SET ended = ?, started = ? WHERE id = ?", [over, ended, run])
+    with store.conn:
+        store.conn.execute("UPDATE runs SET ended = ?, started = ? WHERE id = ?", [over, ended, run])
     store.folder(run).mkdir(parents=True, exist_ok=True)
     (store.folder(run) / "best.pt").write_text(f"{run} at {accuracy}")
     return run
@@ -51,19 +51,19 @@ def content(path: Path) -> dict[str, Any]:
     """All rows of a store, and all files beside it."""
     store = Store.open(path)
     rows = {
-        name: sorted(json.dumps(row, sort_keys=True) for row in store.db.query(f"SELECT * FROM {name}"))
+        name: sorted(json.dumps(row, sort_keys=True) for row in store.query(f"SELECT * FROM {name}"))
         for name in TABLES
     }
     folder = store.networks
     files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    store.db.conn.close()
+    store.conn.close()
     return {**rows, "files": files}
 
 
 def counted(path: Path) -> list[tuple[Any, ...]]:
     """What counts in a store: its results, without the ids."""
     columns = "identity, status, test_accuracy, device, started, ended"
-    return sorted(Store.open(path).db.conn.execute(f"SELECT {columns} FROM results").fetchall())
+    return sorted(Store.open(path).conn.execute(f"SELECT {columns} FROM results").fetchall())
 
 
 def bits(path: Path) -> list[Any]:
@@ -72,7 +72,7 @@ def bits(path: Path) -> list[Any]:
 
     store = Store.open(path)
     found = []
-    for run in store.db.query("SELECT * FROM results ORDER BY identity"):
+    for run in store.query("SELECT * FROM results ORDER BY identity"):
         assert run["status"] == "completed"
         network = torch.load(store.folder(run["id"]) / "best.pt", weights_only=True)
         tensors = {name: value.numpy().tobytes() for name, value in network["state"].items()}

@@ -32,7 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = put(store, replace(CONFIG, seed=seed), epochs=20)
         store.add_transition(run, Estimate(run, [[0.5, 0.5], [0.25, 0.75]]), None)
         store.add_evaluation(run, "test", EVALUATION)
-    store.db.conn.close()
+    store.conn.close()
     return path
 
 

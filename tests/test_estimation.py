@@ -96,9 +96,9 @@ def test_the_estimate_is_what_it_trains_with(database: Any) -> None:
     first = as_json("train", "--loss", "forward-that", *BRIEF)["run"]
     store = Store.open(database)
     store.delete([first])
-    with store.db.conn:
+    with store.conn:
         identity = str(np.eye(10).tolist())
-        store.db.conn.execute("UPDATE transitions SET estimated = ?", [identity])
+        store.conn.execute("UPDATE transitions SET estimated = ?", [identity])
     run = as_json("train", "--loss", "forward-that", *BRIEF)["run"]
     losses = {
         row["loss"]: [epoch["train_loss"] for epoch in store.details("epochs", row["id"])]
@@ -126,8 +126,8 @@ def test_a_first_stage_without_an_estimate_is_made_again(database: Any) -> None:
     first = as_json("train", "--loss", "forward-that", *BRIEF)["run"]
     store = Store.open(database)
     store.delete([first])
-    with store.db.conn:
-        store.db.conn.execute("DELETE FROM transitions")
+    with store.conn:
+        store.conn.execute("DELETE FROM transitions")
     assert as_json("train", "--loss", "forward-that", *BRIEF)["status"] == "completed"
     assert sorted(row["attempt"] for row in store.runs() if row["loss"] == "cce") == [1, 2]
 

@@ -15,7 +15,7 @@ from test_store import CONFIG, PRUNING
 
 from noisybench.results import Epoch
 from noisybench.store import Estimate, Store
-from noisybench.store.frames import NAMES
+from noisybench.store.schema import VIEWS, tables
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def store(database: Path) -> Store:
 
 
 def rows(store: Store, table: str) -> list[dict[str, Any]]:
-    return list(store.db.query(f"SELECT * FROM {table}"))
+    return store.query(f"SELECT * FROM {table}")
 
 
 def same(read: pd.DataFrame, wanted: list[dict[str, Any]]) -> bool:
@@ -46,7 +46,7 @@ def stands_for(text: str, value: Any) -> bool:
     return float(text) == value if isinstance(value, float) else text == ("" if value is None else str(value))
 
 
-@pytest.mark.parametrize("table", NAMES)
+@pytest.mark.parametrize("table", [*VIEWS, *tables()])
 def test_csv_reads_as_the_table(store: Store, table: str, tmp_path: Path) -> None:
     wanted = rows(store, table)
     printed = succeed("runs", "export", "--table", table)
@@ -60,7 +60,7 @@ def test_csv_reads_as_the_table(store: Store, table: str, tmp_path: Path) -> Non
         assert [name for name in row if not stands_for(cells[name], row[name])] == []
 
 
-@pytest.mark.parametrize("table", NAMES)
+@pytest.mark.parametrize("table", [*VIEWS, *tables()])
 def test_parquet_reads_as_the_table(store: Store, table: str, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     out = tmp_path / "out.parquet"

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from commands import SHORT, noisybench
 
-from noisybench.store.filesystem import network_file_system, network_warning
+from noisybench.store.host import network_file_system, network_warning
 
 MOUNTS = [
     ("/", "ext4", "/dev/sda1"),

@@ -47,7 +47,7 @@ while left:
         store.add(run, replace(EPOCH, epoch=epoch, train_loss=seed + epoch / 100))
         time.sleep(0.02)
     store.complete(run, replace(RESULT, test_accuracy=seed / 100))
-    store.db.conn.close()
+    store.conn.close()
 """
 RUNS, WRITERS, KILLS = 30, 8, 6
 
@@ -86,6 +86,6 @@ def test_eight_writers_of_which_some_are_killed(tmp_path: Path) -> None:
         assert row["status"] == "completed" and row["test_accuracy"] == row["seed"] / 100
         epochs = [(each["epoch"], each["train_loss"]) for each in store.details("epochs", row["id"])]
         assert epochs == [(epoch, row["seed"] + epoch / 100) for epoch in range(1, 11)]
-    assert store.db.conn.execute("SELECT count(*) FROM epochs").fetchone() == (10 * RUNS,)
-    assert store.db.conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert store.conn.execute("SELECT count(*) FROM epochs").fetchone() == (10 * RUNS,)
+    assert store.conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert len(store.results()) == RUNS and store.completed(replace(CONFIG, seed=0).identity) is not None

@@ -135,7 +135,7 @@ def test_an_id_is_kept_where_it_is_free_and_an_estimate_keeps_its_run(
     store = Store.open(tmp_path / "all.db")
     names = {row["test_accuracy"]: row["id"] for row in store.runs() if row["seed"] == CONFIG.seed}
     assert names == {0.25: name, 0.75: f"{name}-2", 0.5: f"{name}-3"}
-    matrices = {row["estimated"]: row["estimated_by"] for row in store.db.query("SELECT * FROM transitions")}
+    matrices = {row["estimated"]: row["estimated_by"] for row in store.query("SELECT * FROM transitions")}
     assert matrices == {"[[0.25]]": names[0.25], "[[0.5]]": names[0.5]}
 
 
@@ -171,8 +171,8 @@ def test_a_result_that_alone_is_different_contradicts(tmp_path: Path, stores: li
     a, b, _ = stores
     put(a, ended=EARLY)
     put(b, ended=LATE)
-    with b.db.conn:
-        b.db.conn.execute("UPDATE runs SET best_epoch = 2")
+    with b.conn:
+        b.conn.execute("UPDATE runs SET best_epoch = 2")
     (found,) = merge([a.path, b.path], tmp_path / "all.db").contradictions
     assert found.differs == "best_epoch 1 and 2" and found.identity == CONFIG.identity
 
@@ -255,9 +255,9 @@ def test_an_older_store_is_read_and_left_as_it_is(tmp_path: Path, stores: list[S
     run = put(a)
     put(b, Config.create(seed=5))
     for table, column in (("epochs", "clean_val_accuracy"), ("runs", "weight_decay")):
-        a.db.conn.execute("DROP VIEW IF EXISTS curves")
-        a.db.conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    a.db.conn.close()
+        a.conn.execute("DROP VIEW IF EXISTS curves")
+        a.conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    a.conn.close()
 
     def files() -> dict[Path, bytes]:
         """All but the memory that the processes on a store share."""

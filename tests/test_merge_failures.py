@@ -27,7 +27,7 @@ def make(path: Path, seeds: range = range(1)) -> Path:
     store = Store.open(path)
     for seed in seeds:
         put(store, replace(CONFIG, seed=seed), epochs=40)
-    store.db.conn.close()
+    store.conn.close()
     return path
 
 

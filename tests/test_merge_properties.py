@@ -40,7 +40,7 @@ RUNS = st.lists(
 def completed(path: Path) -> Counter[Any]:
     """How often a store has what a run can have measured."""
     sql = "SELECT identity, test_accuracy, (SELECT count(*) FROM epochs WHERE run = id) FROM runs"
-    return Counter(Store.open(path).db.conn.execute(f"{sql} WHERE status = 'completed'").fetchall())
+    return Counter(Store.open(path).conn.execute(f"{sql} WHERE status = 'completed'").fetchall())
 
 
 @given(st.tuples(RUNS, RUNS, RUNS), st.permutations([0, 1, 2]))

@@ -14,7 +14,7 @@ from test_store import CONFIG, HERE
 
 from noisybench.errors import RunBusy, StoreError
 from noisybench.store import Store
-from noisybench.store.processes import began
+from noisybench.store.host import began
 
 
 @pytest.fixture

@@ -138,8 +138,8 @@ def test_what_cannot_be_resumed_is_begun_anew(tmp_path: Path, damage: str) -> No
     elif damage == "gone":
         file.unlink()
     else:
-        with store.db.conn:
-            store.db.conn.execute("DELETE FROM epochs WHERE epoch = 1")
+        with store.conn:
+            store.conn.execute("DELETE FROM epochs WHERE epoch = 1")
     observer = KilledAfter(1000)
     running.run(CONFIG, store, CPU, observer)
     assert observer.went_on_after == 0

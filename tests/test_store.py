@@ -221,17 +221,17 @@ def test_a_newer_store_is_refused(store: Store) -> None:
 
 def test_a_column_that_a_store_lacks_is_added(store: Store) -> None:
     run = completed(store, CONFIG)
-    store.db.conn.execute("DROP VIEW curves")
-    store.db.conn.execute("ALTER TABLE epochs DROP COLUMN softmax_wrong")
-    store.db.conn.commit()
+    store.conn.execute("DROP VIEW curves")
+    store.conn.execute("ALTER TABLE epochs DROP COLUMN softmax_wrong")
+    store.conn.commit()
     assert Store.open(store.path).details("epochs", run)[0]["softmax_wrong"] is None
 
 
 def test_a_field_of_config_that_a_store_lacks_is_added_with_its_default(store: Store) -> None:
     """What happens to a store when noisybench gains an option."""
     run = completed(store, CONFIG)
-    store.db.conn.execute("ALTER TABLE runs DROP COLUMN weight_decay")
-    store.db.conn.commit()
+    store.conn.execute("ALTER TABLE runs DROP COLUMN weight_decay")
+    store.conn.commit()
     reopened = Store.open(store.path)
     assert Config.from_row(reopened.find(run)) == CONFIG
     assert reopened.results()["weight_decay"].tolist() == [CONFIG.weight_decay]
@@ -240,11 +240,11 @@ def test_a_field_of_config_that_a_store_lacks_is_added_with_its_default(store: S
 def test_a_view_that_reads_otherwise_now_is_made_anew(store: Store) -> None:
     """Of attempts that came from two machines, the one that completed last counts, not the last to come."""
     first, second = completed(store, CONFIG), completed(store, CONFIG)
-    store.db.conn.execute("UPDATE runs SET ended = '2026-01-02' WHERE id = ?", [first])
-    store.db.conn.execute("UPDATE runs SET ended = '2026-01-01' WHERE id = ?", [second])
-    store.db.conn.execute("DROP VIEW results")
-    store.db.conn.execute("CREATE VIEW results AS SELECT * FROM runs WHERE attempt = 2")
-    store.db.conn.commit()
+    store.conn.execute("UPDATE runs SET ended = '2026-01-02' WHERE id = ?", [first])
+    store.conn.execute("UPDATE runs SET ended = '2026-01-01' WHERE id = ?", [second])
+    store.conn.execute("DROP VIEW results")
+    store.conn.execute("CREATE VIEW results AS SELECT * FROM runs WHERE attempt = 2")
+    store.conn.commit()
     assert Store.open(store.path).results()["id"].tolist() == [first]
 
 

@@ -242,7 +242,7 @@ def _refuse_protected(path: Path) -> None:
 
 
 def _is_store(path: Path) -> bool:
-    from noisybench.store.sqlite_errors import APPLICATION
+    from noisybench.store.schema import APPLICATION
 
     try:
         if not path.is_file():

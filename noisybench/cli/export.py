@@ -38,14 +38,13 @@ def export(
     `--where status=completed` leaves them out.
     """
     from noisybench.store import Store
-    from noisybench.store.frames import frame
 
     encode = to_csv if out in (None, *STDOUT) else encoder(out)
     store = Store.read(db)
-    rows = frame(store, table)
+    rows = store.table(table)
     if where:
         by_run = "run" in rows.columns
-        runs, unmatched = select(frame(store, "runs") if by_run else rows, where)
+        runs, unmatched = select(store.table("runs") if by_run else rows, where)
         for sentence in unmatched:
             warn(sentence)
         rows = rows[rows["run"].isin(runs["id"])] if by_run else runs

@@ -159,7 +159,7 @@ def sweep(
     from noisybench.cli.report import print_table
     from noisybench.reporting.selection import select
     from noisybench.store import Store
-    from noisybench.store.filesystem import network_warning
+    from noisybench.store.host import network_warning
     from noisybench.sweeps.parallel import Parallel, start_importing
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard

@@ -86,7 +86,7 @@ def train(
     from noisybench.inputs import Inputs, pretrained_in_words, transition_of, with_inputs
     from noisybench.labels.drawing import intolerable
     from noisybench.store import Store
-    from noisybench.store.filesystem import network_warning
+    from noisybench.store.host import network_warning
     from noisybench.sweeps.resources import follow_quota
     from noisybench.sweeps.run import run_data
     from noisybench.sweeps.sweep import carry_out, plan, planned

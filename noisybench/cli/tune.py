@@ -77,7 +77,7 @@ def tune(
     from noisybench.cli.report import print_document
     from noisybench.reporting.plotting import draw_search
     from noisybench.store import Store
-    from noisybench.store.filesystem import network_warning
+    from noisybench.store.host import network_warning
     from noisybench.sweeps.parallel import start_importing
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.search import WHOLE, Search

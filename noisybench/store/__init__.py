@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunBusy, RunCompleted, StoreError, StoreUnwritable
 from noisybench.results import Epoch, Provenance, Pruning, Result
+from noisybench.store.host import is_alive, is_running
 from noisybench.store.ids import run_id
-from noisybench.store.processes import is_alive, is_running
-from noisybench.store.sqlite_errors import APPLICATION
+from noisybench.store.schema import APPLICATION
 from noisybench.store.tables import Row as Row
-from noisybench.store.tables import Tables, open_database
+from noisybench.store.tables import Tables, copied_database, open_database
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,14 +67,18 @@ class Store(Tables):
 
         If the store cannot be written, as on a full or read-only disk, this is a private copy.
         """
-        from noisybench.store.snapshot import snapshot
-
         try:
             return cls.open(path, create=False)
         except StoreUnwritable:
-            store = snapshot(path)
+            store = cls.copy(path)
         store.end_dead_runs()
         return store
+
+    @classmethod
+    def copy(cls, path: Path) -> "Store":
+        """A private copy of the store at this moment; its networks are those beside the file.  Raises
+        StoreError."""
+        return cls(path, copied_database(path))
 
     # Writing
 

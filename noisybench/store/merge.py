@@ -28,9 +28,8 @@ from typing import Any
 from noisybench.errors import StoreError
 from noisybench.results import Result
 from noisybench.store import RESUMED, Row, Store
+from noisybench.store.host import is_running
 from noisybench.store.ids import run_id
-from noisybench.store.processes import is_running
-from noisybench.store.snapshot import snapshot
 
 # The temporary folder of a merge, with the number of its process.
 STAGE = re.compile(r"\.merge-([1-9][0-9]{0,9})(-.*)?")
@@ -154,7 +153,7 @@ def merge(paths: Sequence[Path], into: Path, claims: Collection[str] = ()) -> Pl
     for path in paths:
         if path.resolve() == into.resolve() or (into.exists() and path.exists() and path.samefile(into)):
             raise StoreError(f"{path} is the store to merge into. Name only the other stores.")
-    sources = [snapshot(path) for path in paths]
+    sources = [Store.copy(path) for path in paths]
     offered = [attempt for source in sources for attempt in attempts(source)]
     # No process trains the copy of a run, even if the source says that the run is running.
     offered = [attempt.at_rest() for attempt in offered]

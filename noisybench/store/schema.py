@@ -16,10 +16,18 @@ from noisybench.config import Config, declared_fields
 from noisybench.errors import InputError, StoreError
 from noisybench.results import Epoch, Provenance, Pruning, Result
 from noisybench.store.ids import malformed_id
-from noisybench.store.sqlite_errors import APPLICATION, BUSY_TIMEOUT, LOCKED, VERSION
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+# In SQLite's header: the program that the file belongs to, and the version of the format.
+APPLICATION = int.from_bytes(b"nois")
+VERSION = 3
+
+# Seconds to wait for another process that is writing.
+BUSY_TIMEOUT = 30
+
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 Columns = dict[str, type]
 

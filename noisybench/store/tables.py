@@ -1,22 +1,30 @@
-"""Reading and writing rows of a store's file, in transactions; errors of SQLite become StoreError."""
+"""Opening a store's file, or a copy of it, and reading and writing its rows in transactions.
+
+Errors of SQLite become StoreError.
+"""
 
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisybench.errors import StoreError
+from noisybench.errors import StoreError, UnknownName
 from noisybench.store.ids import ID_COLUMNS, checked_id
-from noisybench.store.integrity import find_damage, find_wrong_row, find_wrong_value
-from noisybench.store.schema import migrate
-from noisybench.store.sqlite_errors import BUSY_TIMEOUT, ERRORS, damaged_store, store_error, wrong_row
+from noisybench.store.integrity import (
+    ERRORS,
+    damaged_store,
+    find_damage,
+    find_wrong_row,
+    find_wrong_value,
+    store_error,
+    wrong_row,
+)
+from noisybench.store.schema import APPLICATION, BUSY_TIMEOUT, VIEWS, migrate, tables
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sqlite_utils import Database
 
 Row = dict[str, Any]
 
@@ -25,19 +33,15 @@ CHECKED = 8 * 2**20
 # Of larger ones, these tables; the many epochs are checked where they are read.
 UNLESS_SMALL = ("runs", "prunings", "transitions", "evaluations")
 
+# Of pandas, by the types that SQLite knows; an integer stays one where others are missing.
+TYPES = {"INTEGER": "Int64", "FLOAT": "float64", "REAL": "float64", "TEXT": "string"}
+
 
 class Tables:
     """The tables in one SQLite file; networks lie beside it, in a folder a run."""
 
     def __init__(self, path: Path, conn: sqlite3.Connection) -> None:
         self.path, self.conn = path, conn
-
-    @cached_property
-    def db(self) -> "Database":
-        """The same for sqlite-utils, which imports pandas: lists of runs need not wait for that."""
-        from sqlite_utils import Database
-
-        return Database(self.conn)
 
     @contextmanager
     def sqlite_errors(self) -> Iterator[None]:
@@ -88,6 +92,25 @@ class Tables:
             return pd.read_sql_query(sql, self.conn, params=list(values))
         except (pd.errors.DatabaseError, *ERRORS) as error:
             raise store_error(self.path, error) from None
+
+    def table(self, name: str) -> "pd.DataFrame":
+        """A table or a view with the types that its columns were declared with, for other tools.  Times are
+        text, in ISO 8601.
+
+        Raises UnknownName.
+        """
+        import pandas as pd
+
+        names = (*VIEWS, *tables())
+        if name not in names:
+            raise UnknownName("table of the store", name, names)
+        if name in ("epochs", "curves"):
+            self.check_epochs()
+        declared = self.query("SELECT name, type FROM pragma_table_info(?)", [name])
+        types = {column["name"]: TYPES[column["type"]] for column in declared}
+        # As objects at first: pandas would make floats of integers beside missing ones.
+        rows = self.query(f"SELECT * FROM {name}")
+        return pd.DataFrame(rows, columns=list(types), dtype=object).astype(types)
 
     def details(self, table: str, run: str) -> list[Row]:
         """The rows of `epochs`, `prunings`, `transitions` or `evaluations` that belong to a run."""
@@ -160,3 +183,61 @@ def open_database(path: Path) -> sqlite3.Connection:
         conn.close()
         raise wrong_row(path, wrong) if wrong else damaged_store(path, damage)
     return conn
+
+
+def copied_database(path: Path) -> sqlite3.Connection:
+    """A private copy of the database in this file at one moment, with the tables of today; the file and its
+    folder are not changed.
+
+    Raises StoreError for a file that is missing, damaged, not a store, or of a newer noisybench.
+    """
+    if not path.is_file():
+        raise StoreError(f"There is no store {path}.")
+    try:
+        conn = _copied(path)
+        (owner,) = conn.execute("PRAGMA application_id").fetchone()
+        if owner != APPLICATION:
+            raise StoreError("It is not a store of noisybench.")
+        migrate(conn)
+        problem = find_damage(conn) or find_wrong_row(conn)
+        if problem:
+            raise StoreError(f"It is damaged ({problem}).")
+        _check_columns(conn)
+    except ERRORS as error:
+        raise StoreError(f"{path} cannot be read as a store of runs: {error}.") from None
+    except StoreError as error:
+        raise StoreError(f"{path} cannot be read as a store of runs. {error}") from None
+    return conn
+
+
+def _copied(path: Path) -> sqlite3.Connection:
+    """A copy of the file in a temporary one, which SQLite deletes with the connection."""
+    log = path.with_name(f"{path.name}-wal")
+    while True:
+        # Without a log, or with an empty one as a full disk leaves, nobody writes.  "immutable" then makes
+        # SQLite read the file without making a log.
+        quiet = not _has_content(log)
+        uri = f"{path.absolute().as_uri()}?{'immutable=1' if quiet else 'mode=ro'}"
+        source, copy = sqlite3.connect(uri, uri=True, timeout=30), sqlite3.connect("")
+        try:
+            source.backup(copy)
+        finally:
+            source.close()
+        if not (quiet and _has_content(log)):
+            return copy
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
+def _check_columns(conn: sqlite3.Connection) -> None:
+    """Raise StoreError if the store has columns that this noisybench would lose."""
+    for table, (columns, _) in tables().items():
+        rows = conn.execute("SELECT name FROM pragma_table_info(?)", [table])
+        unknown = {name for (name,) in rows} - columns.keys()
+        if unknown:
+            raise StoreError(
+                f"Its table {table} has columns that this noisybench does not know"
+                f" ({', '.join(sorted(unknown))}). Upgrade noisybench to read it."
+            )

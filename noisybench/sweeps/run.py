@@ -1,7 +1,5 @@
 """Carry out one run: load its data, train, and store what was measured and how the run ended."""
 
-import os
-import socket
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from noisybench.labels.drawing import Corruption
 from noisybench.results import Provenance
 from noisybench.split import Split, split
 from noisybench.store import Estimate, Row, Store
-from noisybench.store.processes import began
+from noisybench.store.host import this_process
 from noisybench.sweeps.observer import RunObserver
 from noisybench.training.gpu_options import GpuOptions
 
@@ -212,10 +210,8 @@ def _provenance(device: "torch.device", precision: str, labels: str) -> Provenan
         torch=torch.__version__,
         commit=_commit(),
         labels_sha256=labels,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        began=began(os.getpid()),
         cpu=torch.backends.cpu.get_cpu_capability(),
+        **this_process(),
     )
 
 

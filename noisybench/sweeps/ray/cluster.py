@@ -6,7 +6,6 @@ node's disk, and comes back whole, once.
 """
 
 import hashlib
-import os
 import pickle
 import socket
 from collections.abc import Sequence
@@ -22,8 +21,8 @@ from noisybench.files import temporary_folder
 from noisybench.inputs import datasets_of
 from noisybench.results import Epoch, Provenance
 from noisybench.store import Row, Store
+from noisybench.store.host import this_process
 from noisybench.store.merge import Contradiction, merge
-from noisybench.store.processes import began
 from noisybench.store.run_bundle import RunBundle
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.queue import JobQueue
@@ -306,7 +305,5 @@ def _claim() -> Provenance:
         torch="",
         commit=None,
         labels_sha256="",
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        began=began(os.getpid()),
+        **this_process(),
     )
