@@ -248,9 +248,9 @@ def test_all_problems_of_a_tree_are_listed_at_once(tmp_path: Path, home: Path) -
             "photo.jpg is not a .png",
             "misnamed.png is not a PNG",
             "empty.png is empty",
-            "cut.png is a damaged",
+            "cut.png is damaged",
         ),
-        *("notes.txt is not a .png", "more is a folder", "gone.png is not a regular", "pipe.png is not"),
+        *("notes.txt is not a .png", "more is a folder", "gone.png is missing", "pipe.png is not"),
         *("stray.png lies in no", "kitten is the name of no class", "dog holds no", "no folder for: ship"),
     ]
     before = snapshot(home)

@@ -21,7 +21,7 @@ from datasets_files import (
 )
 
 from noisybench import datasets
-from noisybench.datasets.cifar100_names import CIFAR100_NAMES
+from noisybench.datasets.builtin import CIFAR100_NAMES
 from noisybench.errors import DataError
 
 

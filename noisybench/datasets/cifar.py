@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noisybench.datasets.dataset import Part, Shape, checked_part
-from noisybench.datasets.sources import Parts, contents
+from noisybench.datasets.dataset import Part, checked_part
+from noisybench.datasets.published import Layout, Parts, contents
 from noisybench.errors import DataError
 
 Reader = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
-class CifarBatches:
+class CifarBatches(Layout):
     """The files `train` and `test` in `folder` or in `archive`; labels lie under the key `label_key`."""
 
     folder: str
@@ -31,8 +31,6 @@ class CifarBatches:
     train: tuple[str, ...]
     test: tuple[str, ...]
     label_key: str
-    classes: tuple[str, ...]
-    shape: Shape
 
     @property
     def expects(self) -> str:

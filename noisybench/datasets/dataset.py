@@ -9,6 +9,7 @@ NumPy is imported for its types only: the names of data sets are listed without 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,15 +62,20 @@ class Part:
     def keys(self) -> list[bytes]:
         """What each image is sorted by: the SHA-256 of its bytes (rows, columns, channels), its label."""
         return [
-            hashlib.sha256(image.tobytes()).digest() + int(label).to_bytes(2, "big")
+            key_of(hashlib.sha256(image.tobytes()).digest(), int(label))
             for image, label in zip(self.images, self.labels, strict=True)
         ]
 
-    def in_canonical_order(self) -> "Part":
-        """The same part, sorted by its keys."""
+    def in_canonical_order(self) -> tuple["Part", list[bytes]]:
+        """The same part sorted by its keys, and the keys."""
         keys = self.keys()
         order = sorted(range(len(keys)), key=keys.__getitem__)
-        return Part(self.images[order], self.labels[order], self.index[order])
+        return Part(self.images[order], self.labels[order], self.index[order]), sorted(keys)
+
+
+def key_of(digest: bytes, label: int) -> bytes:
+    """What an image is sorted by, of the digest of its bytes and its label."""
+    return digest + label.to_bytes(2, "big")
 
 
 def checked_part(
@@ -114,13 +120,15 @@ def extra_content(truth: "NDArray[np.int64] | None", validation: "NDArray[np.boo
     return known.astype("<i8").tobytes() + chosen.tobytes()
 
 
-def fingerprint(classes: tuple[str, ...], shape: Shape, train: Part, test: Part, extra: bytes = b"") -> str:
+def fingerprint(
+    classes: tuple[str, ...], shape: Shape, train: Sequence[bytes], test: Sequence[bytes], extra: bytes = b""
+) -> str:
     """SHA-256 of the content, in hexadecimal: class names, image shape and, whatever their order,
-    the images with their labels; `extra` is what `extra_content` gives of the training part."""
+    the keys of the images of both parts; `extra` is what `extra_content` gives of the training part."""
     digest = hashlib.sha256(json.dumps({"classes": classes, "shape": shape}, sort_keys=True).encode())
-    for part in (train, test):
-        digest.update(len(part.labels).to_bytes(8, "big"))
-        digest.update(b"".join(sorted(part.keys())))
+    for keys in (train, test):
+        digest.update(len(keys).to_bytes(8, "big"))
+        digest.update(b"".join(sorted(keys)))
     digest.update(extra)
     return digest.hexdigest()
 

@@ -9,6 +9,7 @@ needs only meta.json does not import NumPy.
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisybench.datasets.dataset import N_DIGITS, Dataset, DatasetName, Part, by, extra_content, fingerprint
+from noisybench.datasets.dataset import N_DIGITS, Dataset, DatasetName, by, extra_content, fingerprint
 from noisybench.errors import DataError, InvalidValue
 from noisybench.registry import DATASETS, DatasetInfo, Entry
 
@@ -156,12 +157,11 @@ def verify(name: str) -> Prepared:
     """
     dataset = load(name)
     prepared = metadata_of(name)
-    for part in (dataset.train, dataset.test):
-        keys = part.keys()
-        if keys != sorted(keys):
-            raise _damaged(prepared.name, "its images are not in canonical order")
+    train, test = dataset.train.keys(), dataset.test.keys()
+    if train != sorted(train) or test != sorted(test):
+        raise _damaged(prepared.name, "its images are not in canonical order")
     extra = extra_content(dataset.train_truth, dataset.train_validation)
-    found = fingerprint(dataset.classes, dataset.shape, dataset.train, dataset.test, extra)
+    found = fingerprint(dataset.classes, dataset.shape, train, test, extra)
     if found != prepared.fingerprint:
         raise _damaged(
             prepared.name, f"its fingerprint is {found[:N_DIGITS]}…, not {prepared.fingerprint[:N_DIGITS]}…"
@@ -175,18 +175,11 @@ def listing() -> list[dict[str, Any]]:
     Counts are those of the canonical set if it is not prepared; `bytes` is the size on disk; `problem`
     says what is wrong with a damaged one.
     """
-    rows = [_row(entry) for entry in DATASETS]
-    return rows + [row for name in _own_names() if (row := _damaged_row(name)) is not None]
-
-
-def _damaged_row(name: str) -> dict[str, Any] | None:
-    """A row for own images that are damaged, of which nothing is known but the problem."""
-    try:
-        read_meta(name)
-    except DataError as error:
-        info = DatasetInfo((), {}, (0, 0, 0), (0, 0), "", {})
-        return {**_row(own_entry(name, info)), "own": True, "problem": str(error)}
-    return None
+    known = {entry.name: entry for entry in DATASETS}
+    # Of own images that are damaged, only the problem is known.
+    unknown = DatasetInfo((), {}, (0, 0, 0), (0, 0), "", {})
+    others = (_row(own_entry(name, unknown)) for name in _own_names() if name not in known)
+    return [*map(_row, known.values()), *(row for row in others if row["problem"])]
 
 
 def prepared(name: str) -> tuple[Prepared, Path]:
@@ -197,8 +190,6 @@ def prepared(name: str) -> tuple[Prepared, Path]:
 
 def remove(name: str) -> None:
     """Delete what is prepared as `name`.  Raises UnknownName or DataError."""
-    import shutil
-
     found, folder = prepared(name)
     try:
         # Out of sight at once; a link is not followed.
@@ -229,7 +220,7 @@ def _row(entry: Entry[DatasetInfo]) -> dict[str, Any]:
         "shape": entry.metadata.shape,
         "classes": entry.metadata.classes,
         "embedded": entry.metadata.embedded,
-        "own": prepared is not None and prepared.own is not None,
+        "own": not DATASETS.is_registered(entry.name),
         "bytes": sum(file.stat().st_size for file in folder.iterdir()) if prepared else 0,
         "source": prepared.source if prepared else None,
         "path": str(folder),
@@ -299,16 +290,23 @@ def _damaged(name: str, what: str) -> DataError:
 def _prepare(entry: Entry[DatasetInfo], source: Path | None, replace: bool) -> Prepared:
     """Read the source and write the arrays.  Without `replace`, one that another process finished
     in the meantime is left alone."""
-    train, test = DATASETS.bind(entry.name)(source, **vars(entry.metadata))
+    import numpy as np
+
+    info = entry.metadata
+    parts = DATASETS.bind(entry.name)(source, **vars(info))
+    (train, train_keys), (test, test_keys) = (part.in_canonical_order() for part in parts)
     prepared = Prepared(
         name=entry.name,
-        fingerprint=fingerprint(entry.metadata.classes, entry.metadata.shape, train, test),
-        n_train=len(train.labels),
-        n_test=len(test.labels),
-        source=_source_in_words(entry, source),
+        fingerprint=fingerprint(info.classes, info.shape, train_keys, test_keys),
+        n_train=len(train_keys),
+        n_test=len(test_keys),
+        source=str(source.resolve()) if source else "scikit-learn" if info.embedded else "torchvision",
     )
     with _written(entry.name, replace) as folder:
-        _write(folder, prepared, train.in_canonical_order(), test.in_canonical_order())
+        for name, part in zip(PARTS, (train, test), strict=True):
+            for field in FIELDS:
+                np.save(folder / f"{name}_{field}.npy", getattr(part, field), allow_pickle=False)
+        _write_meta(folder, prepared)
     return prepared
 
 
@@ -327,7 +325,7 @@ def _written(name: str, replace: bool) -> Iterator[Path]:
 
 def add_own(
     name: str, source: Path, options: "OwnOptions", progress: "Progress" = lambda done, total: None
-) -> tuple[Prepared, tuple[str, ...]]:
+) -> tuple[Prepared, list[str]]:
     """Prepare the user's own images at `source` as the data set `name`; also returns notes for the user.
 
     Replaces what was prepared before.  Raises InvalidValue for a name that cannot be one, or DataError with
@@ -339,23 +337,9 @@ def add_own(
     if DATASETS.is_registered(name):
         raise InvalidValue(f"'{name}' is a built-in data set: choose another name for your own images.")
     with _written(name, replace=True) as folder:
-        contents = own.prepare(folder, source, options, progress)
-        prepared = Prepared(
-            name=name,
-            fingerprint=contents.fingerprint,
-            n_train=contents.n_train,
-            n_test=contents.n_test,
-            source=str(source.resolve()),
-            own={
-                "classes": contents.classes,
-                "shape": contents.shape,
-                "protocol": own.protocol_for(contents.shape, contents.n_train),
-                "n_validation": contents.n_validation,
-                "has_truth": contents.has_truth,
-            },
-        )
+        prepared, notes = own.prepare(folder, name, source, options, progress)
         _write_meta(folder, prepared)
-    return prepared, contents.notes
+    return prepared, notes
 
 
 def _own_images(source: Path | None) -> None:
@@ -407,30 +391,9 @@ def _own_arrays(prepared: Prepared) -> "dict[str, NDArray[Any]]":
 DATASETS.add_finder(_own_entries)
 
 
-def _source_in_words(entry: Entry[DatasetInfo], source: Path | None) -> str:
-    if source is not None:
-        return str(source.resolve())
-    return "scikit-learn" if entry.metadata.embedded else "torchvision"
-
-
-def _write(folder: Path, prepared: Prepared, train: Part, test: Part) -> None:
-    import numpy as np
-
-    for name, part in zip(PARTS, (train, test), strict=True):
-        for field in FIELDS:
-            np.save(folder / f"{name}_{field}.npy", getattr(part, field), allow_pickle=False)
-    _write_meta(folder, prepared)
-
-
 def _write_meta(folder: Path, prepared: Prepared) -> None:
-    (folder / META).write_text(json.dumps({"format": FORMAT, **_described(prepared)}, indent=2) + "\n")
-
-
-def _described(prepared: Prepared) -> dict[str, Any]:
-    described = asdict(prepared)
-    if prepared.own is None:
-        del described["own"]
-    return described
+    described = {name: value for name, value in asdict(prepared).items() if value is not None}
+    (folder / META).write_text(json.dumps({"format": FORMAT, **described}, indent=2) + "\n")
 
 
 @contextmanager

@@ -4,7 +4,8 @@ import hashlib
 import os
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,22 @@ def decode(path: str, shape: Shape) -> tuple[NDArray[np.uint8], tuple[str, ...]]
     The shorter side is resized (bilinear, with antialiasing) and the centre is cropped, as torchvision's
     Resize and CenterCrop do.  Raises Unreadable.
     """
+    with opened(path) as file:
+        pixels = file.width * file.height
+        if pixels > MAX_PIXELS:
+            raise Unreadable(f"has {pixels:,} pixels, more than {MAX_PIXELS:,}: a decompression bomb?")
+        remarks = _remarks_on_file(path, file)
+        image = _upright(file, remarks)
+        image = _in_mode(image, MODES[shape[2]], remarks)
+        return np.asarray(_fitted(image, shape)).reshape(shape), tuple(remarks)
+
+
+@contextmanager
+def opened(path: str, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+    """The image file at `path`, of one of these formats of Pillow, by default any.
+
+    Raises Unreadable, also for what Pillow raises while the block reads the image.
+    """
     if not os.path.exists(path):
         raise Unreadable("is missing, or a link to a file that is missing")
     if not os.path.isfile(path):
@@ -55,18 +72,12 @@ def decode(path: str, shape: Shape) -> tuple[NDArray[np.uint8], tuple[str, ...]]
     if os.path.getsize(path) == 0:
         raise Unreadable("is empty (0 bytes)")
     try:
-        with Image.open(path) as opened:
-            pixels = opened.width * opened.height
-            if pixels > MAX_PIXELS:
-                raise Unreadable(f"has {pixels:,} pixels, more than {MAX_PIXELS:,}: a decompression bomb?")
-            remarks = _remarks_on_file(path, opened)
-            image = _upright(opened, remarks)
-            image = _in_mode(image, MODES[shape[2]], remarks)
-            return np.asarray(_fitted(image, shape)).reshape(shape), tuple(remarks)
+        with Image.open(path, formats=formats) as image:
+            yield image
     except Unreadable:
         raise
     except UnidentifiedImageError:
-        raise Unreadable("is not an image") from None
+        raise Unreadable(f"is not {'an' if formats is None else f'a {formats[0]}'} image") from None
     except Image.DecompressionBombError:
         raise Unreadable(f"has more than {MAX_PIXELS:,} pixels: a decompression bomb?") from None
     except PermissionError:

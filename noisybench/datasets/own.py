@@ -7,10 +7,10 @@ from which the arrays are then written row by row.
 import csv
 import hashlib
 import io
-import json
 import math
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noisybench.datasets.dataset import UNKNOWN, WRONG, Shape, by, extra_content
+from noisybench.datasets.dataset import UNKNOWN, WRONG, Shape, by, extra_content, fingerprint, key_of
+from noisybench.datasets.home import Prepared
 from noisybench.datasets.images import TURNED_GREY, Decoded, decode_into, ignore_interrupts, measured
 from noisybench.datasets.scan import (
     SHOWN,
@@ -50,20 +51,6 @@ ADVICE = "Mend them, or leave them out with --on-error skip."
 MORE = ": --problems FILE writes all of them as CSV"
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What was prepared, but for the pixels: classes, shape, fingerprint, sizes, notes for the user."""
-
-    classes: tuple[str, ...]
-    shape: Shape
-    fingerprint: str
-    n_train: int
-    n_test: int
-    n_validation: int
-    has_truth: bool
-    notes: tuple[str, ...]
 
 
 def check_name(name: str) -> None:
@@ -101,10 +88,13 @@ def protocol_for(shape: Shape, n_train: int) -> dict[str, Any]:
     }
 
 
-def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress) -> Contents:
-    """Write the arrays of the data set that `source` holds into the empty `folder`.
+def prepare(
+    folder: Path, name: str, source: Path, options: OwnOptions, progress: Progress
+) -> tuple[Prepared, list[str]]:
+    """Write the arrays of the images of `source` into the empty `folder`.
 
-    Raises DataError with all problems at once, unless they are skipped.
+    Returns what meta.json is to say of the data set `name`, and notes for the user.  Raises DataError with all
+    problems at once, unless they are skipped.
     """
     found = _found(source, options)
     notes: list[str] = []
@@ -137,8 +127,8 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
         )
     numbers = {name: number for number, name in enumerate(classes)}
     parts = {
-        name: [row for row in usable if (images[row].part == TEST) == (name == "test")]
-        for name in ("train", "test")
+        part: [row for row in usable if (images[row].part == TEST) == (part == "test")]
+        for part in ("train", "test")
     }
     missing = set(classes) - {images[row].label for row in parts["test"]}
     if missing:
@@ -149,34 +139,40 @@ def prepare(folder: Path, source: Path, options: OwnOptions, progress: Progress)
             " test images; at least 2 classes, 2 training images and 1 test image are needed."
         )
     base = options.root or (source if source.is_dir() else source.parent)
-    truth = validation = None
-    has_truth = any(images[row].clean is not None or images[row].wrong for row in parts["train"])
-    n_validation = sum(images[row].part == VALIDATION for row in parts["train"])
-    digest = hashlib.sha256(json.dumps({"classes": classes, "shape": shape}, sort_keys=True).encode())
-    for name, rows in parts.items():
-        described = [_Row.of(images[row], decoded[row].digest, row, name == "test", numbers) for row in rows]
-        described.sort(key=lambda row: row.key)
-        digest.update(len(described).to_bytes(8, "big"))
-        digest.update(b"".join(row.content for row in described))
-        _write_part(folder, name, described, images, pixels, shape, base)
-        if name == "train" and has_truth:
-            truth = np.array([row.truth for row in described], np.int64)
-            np.save(folder / "train_truth.npy", truth)
-        if name == "train" and n_validation:
-            validation = np.array([row.validates for row in described])
-            np.save(folder / "train_validation.npy", validation)
-    digest.update(extra_content(truth, validation))
+    described = {
+        part: sorted(
+            (_Row.of(images[row], decoded[row].digest, row, part == "test", numbers) for row in rows),
+            key=lambda row: row.key,
+        )
+        for part, rows in parts.items()
+    }
+    for part, members in described.items():
+        _write_part(folder, part, members, images, pixels, shape, base)
     pixels.unlink()
-    return Contents(
-        classes,
-        shape,
-        digest.hexdigest(),
-        len(parts["train"]),
-        len(parts["test"]),
-        n_validation,
-        has_truth,
-        tuple(notes),
+    train, test = described["train"], described["test"]
+    truth = validation = None
+    if has_truth := any(row.truth != UNKNOWN for row in train):
+        truth = np.array([row.truth for row in train], np.int64)
+        np.save(folder / "train_truth.npy", truth)
+    if n_validation := sum(row.validates for row in train):
+        validation = np.array([row.validates for row in train])
+        np.save(folder / "train_validation.npy", validation)
+    train_keys, test_keys = ([row.content for row in part] for part in (train, test))
+    prepared = Prepared(
+        name=name,
+        fingerprint=fingerprint(classes, shape, train_keys, test_keys, extra_content(truth, validation)),
+        n_train=len(train),
+        n_test=len(test),
+        source=str(source.resolve()),
+        own={
+            "classes": classes,
+            "shape": shape,
+            "protocol": protocol_for(shape, len(train)),
+            "n_validation": n_validation,
+            "has_truth": has_truth,
+        },
     )
+    return prepared, notes
 
 
 @dataclass(frozen=True)
@@ -198,8 +194,8 @@ class _Row:
 
     @property
     def content(self) -> bytes:
-        """What a data set's fingerprint is made of, as of Part.keys."""
-        return self.digest + self.label.to_bytes(2, "big")
+        """What the fingerprint of a data set is made of."""
+        return key_of(self.digest, self.label)
 
     @property
     def key(self) -> tuple[bytes, int, bool, int]:
@@ -265,7 +261,7 @@ def _decoded(
     file: Path, images: Sequence[Image], shape: Shape, workers: int, progress: Progress
 ) -> list[Decoded]:
     needed = len(images) * math.prod(shape)
-    free = os.statvfs(file.parent).f_bavail * os.statvfs(file.parent).f_frsize
+    free = shutil.disk_usage(file.parent).free
     if 2 * needed > free:
         raise DataError(
             f"{len(images):,} images of {by(shape)} need {2 * needed / 1e9:.1f} GB while they are prepared,"
