@@ -93,8 +93,8 @@ def prepare(
 ) -> tuple[Prepared, list[str]]:
     """Write the arrays of the images of `source` into the empty `folder`.
 
-    Returns what meta.json is to say of the data set `name`, and notes for the user.  Raises DataError with all
-    problems at once, unless they are skipped.
+    Returns what meta.json is to say of the data set `name`, and notes for the user.  Raises DataError with
+    all problems at once, unless they are skipped.
     """
     found = _found(source, options)
     notes: list[str] = []
