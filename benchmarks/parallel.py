@@ -16,9 +16,8 @@ from noisybench.errors import DataError
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
-from noisybench.sweeps.ray.cluster import Cluster, Nodes
-from noisybench.sweeps.ray.connection import connected
-from noisybench.sweeps.ray.requests import Resources
+from noisybench.sweeps.ray.cluster import Cluster
+from noisybench.sweeps.ray.connection import Nodes, Resources, connected
 from noisybench.sweeps.resources import cores, threads_per_job
 from noisybench.sweeps.sweep import carry_out, plan
 

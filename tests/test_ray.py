@@ -27,10 +27,9 @@ from noisybench.labels.label_file import LabelFile
 from noisybench.results import Epoch, Provenance, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.ray.cluster import Cluster, Nodes
-from noisybench.sweeps.ray.connection import connected
-from noisybench.sweeps.ray.datasets import DatasetBundle
-from noisybench.sweeps.ray.requests import Resources, RunRequest
+from noisybench.sweeps.ray.cluster import Cluster
+from noisybench.sweeps.ray.connection import Nodes, Resources, connected
+from noisybench.sweeps.ray.messages import DatasetBundle, RunRequest
 from noisybench.sweeps.sweep import Job, carry_out, plan
 
 SHORT = {"train_size": 300, "epochs": 4, "lr": 0.1}

@@ -15,16 +15,16 @@ from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.sweep import plan
-from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, StallTimeout, StallTimer
+from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, StallTimer
 
 
 def test_patience_is_measured_by_the_run_itself() -> None:
-    timer = StallTimer(StallTimeout())
+    timer = StallTimer()
     timer.advance(FIRST_EPOCH - 1)
     assert timer.left == 1
     timer.restart()
     assert timer.left == SLOWEST_EPOCHS * (FIRST_EPOCH - 1), "its first epoch took that long"
-    quick = StallTimer(StallTimeout())
+    quick = StallTimer()
     for seconds in (2.0, 3.0, 1.0):
         quick.advance(seconds)
         quick.restart()
@@ -34,7 +34,7 @@ def test_patience_is_measured_by_the_run_itself() -> None:
 
 
 def test_a_time_that_is_given_holds_from_the_beginning() -> None:
-    timer = StallTimer(StallTimeout(60))
+    timer = StallTimer(60)
     timer.advance(20)
     assert timer.left == 40
     timer.restart()
@@ -70,7 +70,7 @@ def test_a_run_that_hangs_is_killed_while_another_goes_on(tmp_path: Path, retrie
     configs = [Config.create(loss=loss, **{**SMALL, "epochs": 60}) for loss in ("lq", "cce", "mae")]
     observer = Stops(store, configs[0].loss)
     # Longer than a process takes to begin, on a machine that has other things to do.
-    parallel = Parallel(store, ["cpu"], 2, observer, retries, StallTimeout(20))
+    parallel = Parallel(store, ["cpu"], 2, observer, retries, timeout=20)
     parallel.threads = 1
     failed, left = parallel.sweep(plan(configs, store))
     assert left == 0 and parallel.workers == []

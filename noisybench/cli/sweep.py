@@ -23,7 +23,7 @@ from noisybench.cli.console import complain, say, tell, warn
 from noisybench.config import declared_fields
 from noisybench.errors import InvalidValue, RunFailed, join_limited
 from noisybench.sweeps.grid import MAX_RUNS, check_count, load, packaged
-from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS, StallTimeout
+from noisybench.sweeps.watchdog import FIRST_EPOCH, MINIMUM, SLOWEST_EPOCHS
 
 if TYPE_CHECKING:
     from noisybench.config import Config
@@ -157,13 +157,14 @@ def sweep(
         )
     from noisybench.cli.progress import progress
     from noisybench.cli.report import print_table
+    from noisybench.inputs import as_prepared
     from noisybench.reporting.selection import select
     from noisybench.store import Store
     from noisybench.store.host import network_warning
     from noisybench.sweeps.parallel import Parallel, start_importing
     from noisybench.sweeps.resources import default_jobs
     from noisybench.sweeps.shards import Shard
-    from noisybench.sweeps.sweep import matching, plan, planned, prepared, with_seeds
+    from noisybench.sweeps.sweep import matching, plan, planned, with_seeds
     from noisybench.training.device import check_device, choose_device, several
     from noisybench.training.gpu_options import GpuOptions
     from noisybench.training.memory import check_networks
@@ -186,7 +187,7 @@ def sweep(
         db = own_database(context, db, part)
         if not quiet:
             tell(f"Shard {part} has {len(chosen)} of {whole} runs, in {db}.")
-    configs, problems = planned(chosen) if dry_run else (prepared(chosen), [])
+    configs, problems = planned(chosen) if dry_run else ([as_prepared(config) for config in chosen], [])
     # A dry run makes no file, nor does a sweep that is refused.
     there = db.exists()
     store = Store.read(db) if dry_run and there else Store.open(db if there else Path(":memory:"))
@@ -221,7 +222,7 @@ def sweep(
             failed, skipped = sweep_on_ray(jobs, db, device, address, cpus, gpus, retries or 0, observer)
     store = Store.open(db)
     if jobs and not on_ray:
-        timeout = StallTimeout(None if stalled is None else 60 * stalled)
+        timeout = None if stalled is None else 60 * stalled
         with progress(len(jobs), quiet) as observer:
             parallel = Parallel(store, devices, at_once, observer, retries or 0, timeout)
             failed, skipped = parallel.sweep(jobs)
@@ -262,9 +263,8 @@ def sweep_on_ray(
     The store is opened once the cluster answers.  address: see `connected`.
     """
     from noisybench.store import Store
-    from noisybench.sweeps.ray.cluster import Cluster, Nodes
-    from noisybench.sweeps.ray.connection import connected
-    from noisybench.sweeps.ray.requests import Resources
+    from noisybench.sweeps.ray.cluster import Cluster
+    from noisybench.sweeps.ray.connection import Nodes, Resources, connected
 
     with connected(address) as started_here:
         nodes = Nodes(device, Resources(cpus, gpus))

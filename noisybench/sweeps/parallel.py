@@ -26,11 +26,10 @@ from noisybench.files import temporary_folder
 from noisybench.store import Row, Store
 from noisybench.sweeps.estimate import in_words
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.queue import BUSY, JobQueue
 from noisybench.sweeps.resources import threads_per_job
 from noisybench.sweeps.signals import blocked
-from noisybench.sweeps.sweep import Job
-from noisybench.sweeps.watchdog import StallTimeout, StallTimer
+from noisybench.sweeps.sweep import BUSY, Job, JobQueue
+from noisybench.sweeps.watchdog import StallTimer
 
 WORKER = "noisybench.sweeps.worker"
 
@@ -81,7 +80,8 @@ class Parallel(JobQueue):
     """A sweep that trains `n_jobs` runs at the same time.
 
     devices: the runs are spread over them.  threads: of each process on the CPU.  retries: how often a failed
-    run is tried again.  timeout: when a run counts as hung.
+    run is tried again.  timeout: seconds without an epoch after which a run
+    counts as hung; None for the default.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Parallel(JobQueue):
         n_jobs: int,
         observer: RunObserver,
         retries: int = 0,
-        timeout: StallTimeout = StallTimeout(),  # noqa: B008  (frozen)
+        timeout: float | None = None,
     ) -> None:
         super().__init__(store, observer, retries)
         self.devices, self.n_jobs, self.timeout = devices, n_jobs, timeout

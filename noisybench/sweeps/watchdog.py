@@ -3,8 +3,6 @@
 An epoch can take a hundredth of a second or an hour, so the limit follows the run's own epochs.
 """
 
-from dataclasses import dataclass
-
 # The default limit: this many times the slowest epoch of the run so far, but at least this many seconds.
 SLOWEST_EPOCHS = 10
 MINIMUM = 30 * 60.0
@@ -12,31 +10,24 @@ MINIMUM = 30 * 60.0
 FIRST_EPOCH = 12 * 3600.0
 
 
-@dataclass(frozen=True)
-class StallTimeout:
-    """How many seconds a run may go without ending an epoch.  given: a fixed limit; None for the default."""
-
-    given: float | None = None
-
-    def limit(self, slowest: float | None) -> float:
-        """The limit in seconds.  slowest: the seconds of the run's slowest epoch; None before the first."""
-        if self.given is not None:
-            return self.given
-        return FIRST_EPOCH if slowest is None else max(MINIMUM, SLOWEST_EPOCHS * slowest)
-
-
 class StallTimer:
-    """The seconds since a run last reported an epoch or a pruning."""
+    """The seconds since a run last reported an epoch or a pruning.
 
-    def __init__(self, timeout: StallTimeout) -> None:
-        self.timeout = timeout
+    given: how many seconds the run may go without; None for the default.
+    """
+
+    def __init__(self, given: float | None = None) -> None:
+        self.given = given
         self.seconds = 0.0
         self.slowest: float | None = None
 
     @property
     def left(self) -> float:
         """The seconds until the run counts as hung."""
-        return self.timeout.limit(self.slowest) - self.seconds
+        if self.given is not None:
+            return self.given - self.seconds
+        limit = FIRST_EPOCH if self.slowest is None else max(MINIMUM, SLOWEST_EPOCHS * self.slowest)
+        return limit - self.seconds
 
     def advance(self, seconds: float) -> None:
         """Add time that has passed."""

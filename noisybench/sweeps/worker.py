@@ -12,9 +12,8 @@ import torch
 from noisybench.errors import NoisybenchError, RunBusy
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.queue import BUSY
 from noisybench.sweeps.signals import Stopped, stop_on_signals
-from noisybench.sweeps.sweep import Job, carry_out
+from noisybench.sweeps.sweep import BUSY, Job, carry_out
 from noisybench.training.device import choose_device
 
 FAILED = 1  # exit code

@@ -25,11 +25,10 @@ from noisybench.store.host import this_process
 from noisybench.store.merge import Contradiction, merge
 from noisybench.store.run_bundle import RunBundle
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.queue import JobQueue
 from noisybench.sweeps.ray import remote
-from noisybench.sweeps.ray.datasets import DatasetBundle
-from noisybench.sweeps.ray.requests import Resources, RunRequest, RunResponse
-from noisybench.sweeps.sweep import Job, forced
+from noisybench.sweeps.ray.connection import Nodes
+from noisybench.sweeps.ray.messages import DatasetBundle, RunRequest, RunResponse
+from noisybench.sweeps.sweep import Job, JobQueue, forced
 
 # How often Ray starts a run again whose worker or node was lost.
 MAX_RETRIES = 5
@@ -47,57 +46,6 @@ class Submitted:
     observer: RunObserver
     started: bool = False
     starts: int = 0
-
-
-class Nodes:
-    """The nodes of the Ray cluster that this process is connected to, and what a run reserves on one.
-
-    device: the runs choose it on their nodes.
-    """
-
-    def __init__(self, device: str, resources: Resources) -> None:
-        import ray
-
-        self.ray = ray
-        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
-        self.cpus = resources.cpus
-        self.gpus = float(has_gpus and device != "cpu") if resources.gpus is None else resources.gpus
-        # A run that reserves no GPU must not take one that others share.
-        self.device = "cpu" if has_gpus and device == "auto" and not self.gpus else device
-
-    def alive(self) -> list[dict[str, Any]]:
-        """Ray's descriptions of the nodes that are there now."""
-        return [node for node in self.ray.nodes() if node["Alive"]]
-
-    def capacity(self) -> int:
-        """How many runs an empty cluster can train at the same time."""
-        capacity = 0
-        for node in self.alive():
-            resources = node["Resources"]
-            on_node = int(resources.get("CPU", 0) // self.cpus)
-            if self.gpus:
-                # A fraction of a GPU is of one GPU.
-                per_gpu = int(1 / self.gpus) if self.gpus < 1 else 1 / self.gpus
-                on_node = min(on_node, int(int(resources.get("GPU", 0)) * per_gpu))
-            capacity += on_node
-        return capacity
-
-    def missing(self) -> str:
-        """Say which resources no node has; empty if a node is large enough for a run."""
-        if self.capacity():
-            return ""
-        gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
-        sizes = {
-            f"{node['Resources'].get('CPU', 0):g} CPUs and {node['Resources'].get('GPU', 0):g} GPUs"
-            for node in self.alive()
-        }
-        return f"A run needs {self.cpus} CPUs{gpus}, but no node has: {'; '.join(sorted(sizes))}."
-
-    def only(self, node: str) -> Any:
-        """The strategy that schedules a task on the node with this id."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
 
 
 class Cluster(JobQueue):

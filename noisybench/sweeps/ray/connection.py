@@ -1,4 +1,5 @@
-"""The connection to a Ray cluster, or to one that is started on this machine and ends with the sweep."""
+"""The connection to a Ray cluster, or to one that is started on this machine and ends with the sweep, and its
+nodes."""
 
 import logging
 import os
@@ -8,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from typing import Any
 
 from noisybench.errors import InvalidValue
@@ -73,3 +75,63 @@ def _probe(address: str) -> None:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidValue(f"No Ray cluster answers at {address}: {reason}.") from None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run reserves on a node.  gpus: None means 1 if the cluster has GPUs, unless the
+    device is cpu."""
+
+    cpus: int = 1
+    gpus: float | None = None
+
+
+class Nodes:
+    """The nodes of the Ray cluster that this process is connected to, and what a run reserves on one.
+
+    device: the runs choose it on their nodes.
+    """
+
+    def __init__(self, device: str, resources: Resources) -> None:
+        import ray
+
+        self.ray = ray
+        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        self.cpus = resources.cpus
+        self.gpus = float(has_gpus and device != "cpu") if resources.gpus is None else resources.gpus
+        # A run that reserves no GPU must not take one that others share.
+        self.device = "cpu" if has_gpus and device == "auto" and not self.gpus else device
+
+    def alive(self) -> list[dict[str, Any]]:
+        """Ray's descriptions of the nodes that are there now."""
+        return [node for node in self.ray.nodes() if node["Alive"]]
+
+    def capacity(self) -> int:
+        """How many runs an empty cluster can train at the same time."""
+        capacity = 0
+        for node in self.alive():
+            resources = node["Resources"]
+            on_node = int(resources.get("CPU", 0) // self.cpus)
+            if self.gpus:
+                # A fraction of a GPU is of one GPU.
+                per_gpu = int(1 / self.gpus) if self.gpus < 1 else 1 / self.gpus
+                on_node = min(on_node, int(int(resources.get("GPU", 0)) * per_gpu))
+            capacity += on_node
+        return capacity
+
+    def missing(self) -> str:
+        """Say which resources no node has; empty if a node is large enough for a run."""
+        if self.capacity():
+            return ""
+        gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
+        sizes = {
+            f"{node['Resources'].get('CPU', 0):g} CPUs and {node['Resources'].get('GPU', 0):g} GPUs"
+            for node in self.alive()
+        }
+        return f"A run needs {self.cpus} CPUs{gpus}, but no node has: {'; '.join(sorted(sizes))}."
+
+    def only(self, node: str) -> Any:
+        """The strategy that schedules a task on the node with this id."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(node_id=node, soft=False)

@@ -21,7 +21,7 @@ from noisybench.store import Store
 from noisybench.store.merge import merge
 from noisybench.store.run_bundle import RunBundle
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.ray.requests import RunRequest, RunResponse, run_folder, scratch
+from noisybench.sweeps.ray.messages import RunRequest, RunResponse, run_folder, scratch
 from noisybench.sweeps.sweep import carry_out
 from noisybench.training.device import choose_device
 

@@ -82,7 +82,7 @@ def cleaning_task(place: str) -> Callable[..., None]:
 
         if os.path.isfile(os.path.join(place, "noisybench", "__init__.py")) and place not in sys.path[:1]:
             sys.path.insert(0, place)
-        from noisybench.sweeps.ray.requests import run_folder
+        from noisybench.sweeps.ray.messages import run_folder
 
         for identity in identities:
             shutil.rmtree(run_folder(sweep, identity), ignore_errors=True)

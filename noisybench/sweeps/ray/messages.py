@@ -1,6 +1,8 @@
-"""DatasetBundle: a prepared data set on its way to another machine, written once there."""
+"""What is sent between the driver and the nodes of a Ray cluster: runs to train, data sets, and results."""
 
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from noisybench.datasets.dataset import N_DIGITS
 from noisybench.datasets.home import META, folder_of, metadata_of, read_meta, replacing_folder
 from noisybench.errors import DataError
+from noisybench.store.run_bundle import RunBundle
+from noisybench.sweeps.sweep import Job
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,3 +82,42 @@ class DatasetBundle:
         return all(file.is_file() for file in files) and all(
             (folder / name).stat().st_size == size for name, size in self.sizes
         )
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run to train.
+
+    sweep: names the store that the run is for; each store has its own folder on a node.  stage: the completed
+    first stage of the run, if it needs one.  threads: of torch on the CPU.
+    """
+
+    job: Job
+    sweep: str
+    stage: RunBundle | None
+    data: tuple[DatasetBundle, ...]
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class RunResponse:
+    """How a run ended.  bundle: the run's rows and files, if it has a row; failure: why it failed; busy:
+    another process on that node trains it."""
+
+    bundle: RunBundle | None = None
+    failure: str = ""
+    busy: bool = False
+
+
+def scratch() -> Path:
+    """The folder for data and unfinished runs on this machine's own disk: $NOISYBENCH_SCRATCH, or a folder
+    among its temporary files."""
+    named = os.environ.get("NOISYBENCH_SCRATCH")
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    return Path(named).expanduser() if named else Path(tempfile.gettempdir(), f"noisybench-{user}")
+
+
+def run_folder(sweep: str, identity: str) -> Path:
+    """Where a node keeps a run until the sweep has its result."""
+    return scratch() / "runs" / sweep / identity
