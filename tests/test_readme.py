@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import noisybench
+from noisybench import datasets
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -50,6 +52,30 @@ def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
             command = command.replace("RUN", newest)
         shown, written = run(command), re.search(r"--out (\S+)", command)
         assert shown or (written and (tmp_path / written[1]).stat().st_size), command
+
+
+@pytest.mark.slow
+def test_photos_are_diagnosed_corrected_and_trained(tmp_path: Path) -> None:
+    """The block for a user's own images, of two classes; a person marks the first label as wrong."""
+    from PIL import Image
+
+    digits = datasets.load("digits")
+    for name, digit in (("one", 1), ("zero", 0)):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for row in np.flatnonzero(digits.train_labels == digit)[:60]:
+            Image.fromarray(digits.train_images[row, 0]).save(folder / f"{row}.png")
+    (tmp_path / "marks.csv").write_text("row,given,mark,label\n0,one,wrong,zero\n")
+    (block,) = (block for block in blocks("sh") if "diagnose photos" in block)
+    environment = {name: value for name, value in os.environ.items() if name != "NOISYBENCH_DB"}
+    code = "from noisybench.cli import main; main()"
+    for line in block.splitlines():
+        command = [sys.executable, "-c", code, *shlex.split(line, comments=True)[1:]]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (line, done.stderr)
+    assert (tmp_path / "found" / "page.html").stat().st_size
+    assert (tmp_path / "found" / "labels.csv").read_text().splitlines()[1].endswith(",1"), "class zero"
+    assert "photos" in done.stdout and "lq" in done.stdout
 
 
 @pytest.mark.parametrize("code", blocks("python"))
