@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from PIL import Image
 from noisybench import datasets
 from noisybench.config import Config
 from noisybench.diagnosis.diagnose import Diagnosis, diagnose
+from noisybench.diagnosis.scores import SCORES
 from noisybench.inputs import corrupt
 from noisybench.store import Store
 from noisybench.sweeps.comparison import candidates
@@ -112,6 +114,24 @@ def test_marks_of_the_page_correct_the_labels(
     assert noisybench(*arguments).exit_code == 2
 
 
+def test_a_second_look_without_the_suspects_finds_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, dataset, given = settings(train_size=600, epochs=8)
+    monkeypatch.setitem(SCORES, "once", replace(SCORES["posterior"], second_look=False))
+    networks: dict[str, set[int]] = {"once": set(), "posterior": set()}
+    missed = {}
+    for name in networks:
+        show = networks[name].add
+        found = diagnose(
+            config, dataset, given, tmp_path, score=name, networks=2, watch=lambda k, _, show=show: show(k)
+        )
+        wrong = (given != dataset.train_labels)[found.rows]
+        missed[name] = int((~wrong[found.order[: int(wrong.sum())]]).sum())
+    assert missed["posterior"] < missed["once"]
+    assert networks == {"once": {0, 1}, "posterior": {2}}, "it goes on from the networks of the first look"
+
+
 def test_labels_as_they_are_have_no_known_truth(tmp_path: Path) -> None:
     found = as_json("diagnose", "digits", *QUICK, "--out", tmp_path)
     assert found["correctness"] is None
@@ -149,20 +169,23 @@ def test_no_result_goes_into_a_store_or_prepared_data(
     assert not any((tmp_path / "runs.db-runs").iterdir()) and not any((tmp_path / "home").iterdir())
 
 
-def settings() -> tuple[Config, datasets.Dataset, np.ndarray[Any, np.dtype[np.int64]]]:
-    config = Config.create(dataset="digits", rate=0.3, train_size=300, epochs=4)
+def settings(
+    train_size: int = 300, epochs: int = 4
+) -> tuple[Config, datasets.Dataset, np.ndarray[Any, np.dtype[np.int64]]]:
+    config = Config.create(dataset="digits", rate=0.3, train_size=train_size, epochs=epochs)
     dataset = datasets.load("digits")
     return config, dataset, corrupt(config, dataset).given
 
 
-def test_a_diagnosis_that_was_stopped_goes_on_and_ends_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [(1, 3), (2, 3)])
+def test_a_diagnosis_that_was_stopped_goes_on_and_ends_alike(at: tuple[int, int], tmp_path: Path) -> None:
     config, dataset, given = settings()
     undisturbed = diagnose(config, dataset, given, tmp_path / "a", networks=2)
     seen: list[tuple[int, int]] = []
 
     def stop(network: int, epoch: Any) -> None:
         seen.append((network, epoch.epoch))
-        if (network, epoch.epoch) == (1, 3):
+        if (network, epoch.epoch) == at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -171,7 +194,7 @@ def test_a_diagnosis_that_was_stopped_goes_on_and_ends_alike(tmp_path: Path) -> 
     resumed = diagnose(
         config, dataset, given, tmp_path / "b", networks=2, watch=lambda k, e: seen.append((k, e.epoch))
     )
-    assert first[-1] == (1, 3) and all(network == 1 and epoch > 1 for network, epoch in seen)
+    assert first[-1] == at and seen[0] > (at[0], 1) and seen[-1] == (2, 4)
     _assert_alike(undisturbed, resumed)
 
 

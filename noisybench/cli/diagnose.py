@@ -149,7 +149,8 @@ def diagnose(
     devices = several(device)
     jobs = default_jobs(max(1, len(losses)), devices)
     # Of one network after the other; several losses are compared at once.
-    trainings = count + sum(losses.values()) / jobs
+    networks = count + chosen.second_look
+    trainings = networks + sum(losses.values()) / jobs
     request = {key: str(value) for key, value in given_options.items()} | {
         "fingerprint": prepared.fingerprint,
         "labels": corruption.sha256,
@@ -171,11 +172,13 @@ def diagnose(
     estimated = in_words(known["seconds_per_epoch"] * config.epochs * trainings)
     tell(
         f"{n:,} labels of {config.dataset} in {prepared.n_classes} classes: {count} networks ({config.model},"
-        f" {config.epochs} epochs, {config.loss}) on {device_label(place)}, each with 1/{folds} held out."
+        f" {config.epochs} epochs, {config.loss}) on {device_label(place)}, each with 1/{folds} held out"
+        + ", and one without the suspects" * chosen.second_look
+        + "."
         + f" Then {len(losses)} runs, to suggest a loss." * compare
         + f" About {estimated} in all, less what is done."
     )
-    with _watching(count, config.epochs, quiet) as watch:
+    with _watching(networks, count, config.epochs, quiet) as watch:
         diagnosis = carried_out(
             config,
             prepared,
@@ -271,12 +274,19 @@ def _prepared(dataset: str) -> str:
 
 
 @contextmanager
-def _watching(networks: int, epochs: int, quiet: bool) -> "Iterator[Watch]":
-    """Show the progress of the networks on stderr: a bar on a terminal, else lines."""
+def _watching(networks: int, first: int, epochs: int, quiet: bool) -> "Iterator[Watch]":
+    """Show the progress of the networks on stderr: a bar on a terminal, else lines.
+
+    first: networks that hold out a part of the images; a later one holds out the suspects.
+    """
     stderr = console(stderr=True)
     if quiet:
         yield lambda network, epoch: None
         return
+
+    def agreement(network: int, epoch: Epoch) -> str:
+        return f"{'held-out' if network < first else 'suspect'} agreement {epoch.val_accuracy:.1%}"
+
     if is_terminal(stderr=True):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -286,7 +296,7 @@ def _watching(networks: int, epochs: int, quiet: bool) -> "Iterator[Watch]":
             yield lambda network, epoch: bar.update(
                 task,
                 completed=network * epochs + epoch.epoch,
-                description=f"network {network + 1}/{networks}, held-out agreement {epoch.val_accuracy:.1%}",
+                description=f"network {network + 1}/{networks}, {agreement(network, epoch)}",
             )
         return
     start = last = time.perf_counter()
@@ -302,7 +312,7 @@ def _watching(networks: int, epochs: int, quiet: bool) -> "Iterator[Watch]":
         left = (now - start) / (done - before) * (networks * epochs - done)
         tell(
             f"network {network + 1}/{networks}  epoch {epoch.epoch}/{epochs}"
-            f"  held-out agreement {epoch.val_accuracy:.1%}  {left:.0f}s left"
+            f"  {agreement(network, epoch)}  {left:.0f}s left"
         )
 
     yield line

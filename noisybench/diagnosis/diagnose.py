@@ -12,7 +12,17 @@ from noisybench.config import Config
 from noisybench.datasets import Dataset
 from noisybench.diagnosis.estimate import Estimate, estimate
 from noisybench.diagnosis.injection import Calibration, calibrate, calibrated, inject
-from noisybench.diagnosis.observing import Labels, Observation, Part, digest_of, observe, parts
+from noisybench.diagnosis.observing import (
+    Labels,
+    Observation,
+    Part,
+    Weight,
+    by_accuracy,
+    digest_of,
+    in_second_half,
+    observe,
+    parts,
+)
 from noisybench.diagnosis.scores import DEFAULT, Evidence, Score, log_odds, score_called
 from noisybench.errors import InvalidValue
 from noisybench.labels.drawing import labels_sha256
@@ -118,8 +128,9 @@ def diagnose(
     config: how the networks are trained; its model, epochs, loss, seed, train_size count.  given: the labels
     of all training images.  folder: where trainings keep their state; a diagnosis that was killed goes on
     from there.  score: a name in `scores.SCORES`.  networks: how many are trained, at least 2, by default as
-    many as `folds`; network k holds out fold k.  All but the first have some more labels made wrong.  watch:
-    called with the number of a network, from 0, and each of its epochs.  Raises InputError or RunFailed.
+    many as `folds`; network k holds out fold k.  All but the first have some more labels made wrong.  A score
+    with a second look has one more, trained without the labels that the others flag.  watch: called with the
+    number of a network, from 0, and each of its epochs.  Raises InputError or RunFailed.
     """
     chosen = score_called(score)
     check_method(config)
@@ -131,25 +142,53 @@ def diagnose(
         raise InvalidValue(f"There are {len(rows)} images, too few to divide into {folds} folds.")
     planned = parts(len(rows), folds, count, own, config.seed)
     observations: list[Observation] = []
+
+    def observed(number: int, part: Part, weight: Weight) -> Observation:
+        training = replace(config, seed=config.seed + number)
+        return observe(
+            training,
+            dataset,
+            rows,
+            part,
+            device,
+            precision,
+            folder / digest_of(training, labels_sha256(own), part),
+            weight,
+            with_features=chosen.needs_features and number == 0,
+            show=lambda epoch: watch(number, epoch),
+        )
+
     for number, part in enumerate(planned):
         if number:
             part = _injected(part, planned[0], observations[0], own, config.seed + number)
             planned[number] = part
-        training = replace(config, seed=config.seed + number)
-        observations.append(
-            observe(
-                training,
-                dataset,
-                rows,
-                part,
-                device,
-                precision,
-                folder / digest_of(training, labels_sha256(own), part),
-                with_features=chosen.needs_features and number == 0,
-                show=lambda epoch, number=number: watch(number, epoch),  # type: ignore[misc]
-            )
-        )
-    return _conclude(chosen, rows, own, planned, observations)
+        observations.append(observed(number, part, by_accuracy))
+
+    evidence = _evidence(own, planned, observations)
+    seen = ~np.isnan(evidence.held_out[:, 0])
+    anchors = estimate(evidence.held_out[seen], own[seen])
+    evidence = replace(evidence, transition=anchors.smoothed)
+    calibration = _calibration(chosen, evidence, planned, observations)
+    estimated = calibrated(anchors, calibration, len(rows))
+    suspects = np.argsort(chosen.compute(evidence), kind="stable")[: round(estimated.rate * len(rows))]
+    if chosen.second_look and 0 < len(suspects) < len(rows) - 1:
+        nothing = np.empty(0, np.int64)
+        part = Part(np.setdiff1d(np.arange(len(rows)), suspects), np.sort(suspects), own, nothing)
+        second = observed(count, part, in_second_half(config.epochs))
+        both = (evidence.log_probability + _evidence(own, [part], [second]).log_probability) / 2
+        evidence = replace(evidence, log_probability=both)
+    return Diagnosis(
+        rows=rows,
+        given=own,
+        scores=chosen.compute(evidence),
+        suggested=log_odds(evidence).argmax(axis=1),
+        probability=np.where(
+            seen[:, None], (evidence.probability + evidence.held_out) / 2, evidence.probability
+        ),
+        estimate=estimated,
+        calibration=calibration,
+        val_accuracy=[observation.val_accuracy for observation in observations],
+    )
 
 
 def n_networks(score: Score, networks: int | None, folds: int) -> int:
@@ -170,13 +209,10 @@ def _injected(part: Part, first: Part, observation: Observation, given: Labels, 
     return inject(part, first.inside, believed, transition, seed)
 
 
-def _conclude(
-    score: Score, rows: Labels, given: Labels, planned: list[Part], observations: list[Observation]
-) -> Diagnosis:
-    evidence = _evidence(given, planned, observations)
-    seen = ~np.isnan(evidence.held_out[:, 0])
-    anchors = estimate(evidence.held_out[seen], given[seen])
-    evidence = replace(evidence, transition=anchors.smoothed)
+def _calibration(
+    score: Score, evidence: Evidence, planned: list[Part], observations: list[Observation]
+) -> Calibration:
+    """What the ranking by each network alone finds of the labels that were injected for it."""
     scored = []
     for part, observation in zip(planned[1:], observations[1:], strict=True):
         alone = _evidence(part.labels, [replace(part, injected=part.injected[:0])], [observation])
@@ -185,20 +221,7 @@ def _conclude(
         )
         values = score.compute(alone.at(part.inside))
         scored.append((values, np.isin(part.inside, part.injected)))
-    calibration = calibrate(scored)
-    probability = np.where(
-        seen[:, None], (evidence.probability + evidence.held_out) / 2, evidence.probability
-    )
-    return Diagnosis(
-        rows=rows,
-        given=given,
-        scores=score.compute(evidence),
-        suggested=log_odds(evidence).argmax(axis=1),
-        probability=probability,
-        estimate=calibrated(anchors, calibration, len(rows)),
-        calibration=calibration,
-        val_accuracy=[observation.val_accuracy for observation in observations],
-    )
+    return calibrate(scored)
 
 
 def _evidence(given: Labels, planned: list[Part], observations: list[Observation]) -> Evidence:

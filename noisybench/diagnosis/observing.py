@@ -27,9 +27,18 @@ from noisybench.training.resume import Resume, restore
 Labels = NDArray[np.int64]
 WHAT = "a record of `noisybench diagnose`"
 FINISHED = "finished.npz"
-# Epochs are weighted by exp(WEIGHT · held-out accuracy): where a network learns wrong labels by heart its
-# early epochs are the most accurate, elsewhere its late ones.
-WEIGHT = 10
+Weight = Callable[[Epoch], float]
+
+
+def by_accuracy(epoch: Epoch) -> float:
+    """The weight of an epoch: where a network learns wrong labels by heart its early epochs are the most
+    accurate on held-out images, elsewhere its late ones."""
+    return math.exp(10 * epoch.val_accuracy)
+
+
+def in_second_half(epochs: int) -> Weight:
+    """The weight of an epoch of so many: that of all in the second half is the same, of the others zero."""
+    return lambda epoch: float(epoch.epoch > epochs // 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,7 @@ class Observation:
     margin, late_loss: (inside,), as of `scores.Evidence`, for the label that the network trained with.
     probability: (inside, classes), the softmax averaged over the epochs.  held_out: (outside, classes),
     averaged over their second half.  log_probability, held_out_log: the logarithm of these softmaxes,
-    averaged over all epochs with the weights exp(WEIGHT · held-out accuracy).  features: (inside + outside,
+    averaged over all epochs by their weights.  features: (inside + outside,
     units), of the last epoch, or (0, 0).  val_accuracy: the share of held-out images that are predicted as
     their given label, by epoch.
     """
@@ -71,9 +80,9 @@ class Observation:
 class Watching:
     """Sums over epochs of what the network in training makes of its images."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, weight: Weight) -> None:
         n, m, c = len(training.given), len(training.val_given), training.data.n_classes
-        self.training = training
+        self.training, self.weight = training, weight
         self.sums = {
             "margin": torch.zeros(n, dtype=torch.float64),
             "late_loss": torch.zeros(n, dtype=torch.float64),
@@ -94,7 +103,7 @@ class Watching:
         self._add("margin", logits.gather(1, given)[:, 0] - others)
         inside = logits.log_softmax(dim=1)
         outside = training.validation_logits().float().log_softmax(dim=1)
-        weight = self._weight(training.epochs[-1])
+        weight = self.weight(training.epochs[-1])
         self._add("probability", inside.exp())
         self._add("log_probability", weight * inside)
         self._add("held_out_log", weight * outside)
@@ -102,10 +111,6 @@ class Watching:
             self._add("late_loss", cross_entropy(logits, training.given, reduction="none"))
         if epoch >= self.half_from:
             self._add("held_out", outside.exp())
-
-    @staticmethod
-    def _weight(epoch: Epoch) -> float:
-        return math.exp(WEIGHT * epoch.val_accuracy)
 
     def _add(self, name: str, values: Tensor) -> None:
         self.sums[name] += values.cpu().to(self.sums[name].dtype)
@@ -124,7 +129,7 @@ class Watching:
     def observation(self, features: NDArray[np.float32]) -> Observation:
         """The means, once training has ended."""
         epochs = self.training.config.epochs
-        weights = sum(map(self._weight, self.training.epochs))
+        weights = sum(map(self.weight, self.training.epochs))
         counts = {
             "late_loss": epochs - self.late_from + 1,
             "held_out": epochs - self.half_from + 1,
@@ -144,20 +149,22 @@ def observe(
     device: torch.device,
     precision: str,
     folder: Path,
+    weight: Weight,
     with_features: bool,
     show: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Observation:
     """Train the network of `config` on a part of the images, and return what it made of them.
 
     rows: (n,), of the training images of `dataset` that are diagnosed.  folder: where its state is kept; a
-    killed training goes on from there, and one that has ended is read.  Raises RunFailed or DataError.
+    killed training goes on from there, and one that has ended is read.  weight: of each epoch in the averages
+    of logarithms.  Raises RunFailed or DataError.
     """
     finished = folder / FINISHED
     if finished.exists():
         return _read(finished)
     folder.mkdir(parents=True, exist_ok=True)
     training = training_of(config, dataset, rows, part, device, precision)
-    watching = Watching(training)
+    watching = Watching(training, weight)
     state = Resume(folder, config.identity, precision, before=lambda: _write_sums(watching, folder))
     _go_on(training, watching, state, folder)
     for event in training.run(lambda epoch: state.offer(training, epoch)):
