@@ -32,6 +32,7 @@ from noisybench.files import replacing
 from noisybench.inputs import corrupt
 from noisybench.results import Epoch
 from noisybench.seeding import generator
+from noisybench.training.device import choose_precision, set_up
 
 FOLDS = 5
 CPU = torch.device("cpu")
@@ -96,14 +97,14 @@ def _only(dataset: Dataset, rows: Labels) -> Dataset:
     return replace(dataset, **{name: getattr(dataset, name)[rows] for name in names})
 
 
-def held_out(config: Config, data: Data, folder: Path) -> dict[str, Softmax]:
+def held_out(config: Config, data: Data, folder: Path, precision: str) -> dict[str, Softmax]:
     """Softmax (n, classes) of networks that did not train on the image, by the names in PREDICTIONS."""
     n, rows = len(data.given), np.arange(len(data.given))
     found = {name: np.empty((n, data.dataset.n_classes)) for name in PREDICTIONS}
     for k, part in enumerate(parts(n, FOLDS, FOLDS, data.given, config.seed)):
         path = folder / f"fold-{k}.npz"
         if not path.exists():
-            training = training_of(config, data.dataset, rows, part, CPU, "fp32")
+            training = training_of(config, data.dataset, rows, part, CPU, precision)
             by_epoch, accuracies = [], []
             for event in training.run():
                 if isinstance(event, Epoch):
@@ -156,19 +157,22 @@ def cell(task: Task, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     described = {"dataset": task.dataset, "noise": task.noise, "rate": task.rate, "seed": seed}
     filled = with_defaults({**described, **setting, "train_size": size})
     config = Config.create(**{name: value for name, value in filled.items() if name != "train_size"})
-    name = f"{task.name} {size} {seed} {config.identity}".replace(", ", "-").replace(" ", "-")
+    precision = choose_precision(options.precision, CPU)
+    set_up(CPU, precision)
+    name = f"{task.name} {size} {seed} {config.identity} {precision}".replace(", ", "-").replace(" ", "-")
     folder: Path = options.out / name
     path = folder / "cell.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         data = data_of(task, config, size, options.human)
         wrong = data.given != data.dataset.train_labels
-        ours = diagnose(config, data.dataset, data.given, folder / "ours")
+        ours = diagnose(config, data.dataset, data.given, folder / "ours", precision=precision)
         found = {
             "task": task.name,
             "seed": seed,
             "model": config.model,
             "epochs": config.epochs,
+            "precision": precision,
             "n": len(wrong),
             "wrong": int(wrong.sum()),
             "ours": {
@@ -179,7 +183,7 @@ def cell(task: Task, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             },
             **{
                 predictions: by_cleanlab(data.given, softmax, wrong)
-                for predictions, softmax in held_out(config, data, folder).items()
+                for predictions, softmax in held_out(config, data, folder, precision).items()
             },
         }
         with replacing(path) as file:
@@ -198,7 +202,8 @@ def table_of(cells: list[dict[str, Any]]) -> Iterator[str]:
         "ours",
         *(f"cleanlab, {p}: {how}" for p in PREDICTIONS for how in ("default", "best")),
     )
-    yield f"| wrong labels missed | images, network, seeds | {' | '.join(columns)} | ours less the best |"
+    headings = ("wrong labels missed", "images, network, precision, seeds", *columns, "ours less the best")
+    yield f"| {' | '.join(headings)} |"
     yield f"| --- | --- |{' ---: |' * (len(columns) + 1)}"
     for name, of_task in by_task.items():
         ours = fmean(found["ours"]["missed"] for found in of_task)
@@ -208,7 +213,8 @@ def table_of(cells: list[dict[str, Any]]) -> Iterator[str]:
             for best in (False, True)
         ]
         first = of_task[0]
-        told = f"{first['n']:,}, {first['model']} {first['epochs']} epochs, {len(of_task)}"
+        network = f"{first['model']} {first['epochs']} epochs"
+        told = f"{first['n']:,}, {network}, {first['precision']}, {len(of_task)}"
         numbers = [fmean(found["wrong"] for found in of_task), ours, *cleanlab]
         more = ours / max(1, min(cleanlab)) - 1
         yield f"| {name} | {told} | {' | '.join(f'{value:,.0f}' for value in numbers)} | {more:+.0%} |"
@@ -245,6 +251,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of those of a diagnosis")
     parser.add_argument("--lr", type=float, help="instead of that of a diagnosis")
     parser.add_argument("--augment", help="instead of that of the data set's protocol")
+    parser.add_argument("--precision", default="auto", help="auto, fp32 or bf16")
     options = parser.parse_args()
     chosen = [task for task in TASKS if not options.tasks or any(part in task.name for part in options.tasks)]
     if options.human is None:
