@@ -12,8 +12,8 @@ from noisybench.inputs import Inputs
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
-from noisybench.sweeps.run import run_data
-from noisybench.sweeps.sweep import Job, carry_out, plan
+from noisybench.sweeps.run import Job, run, run_data
+from noisybench.sweeps.sweep import plan
 from noisybench.training.loop import Training
 from noisybench.training.resume import Resume
 
@@ -58,7 +58,7 @@ def isolation(folder: Path) -> Row:
         "a run of one short epoch in a process of its own (--jobs 1)",
         lambda: parallel.sweep(jobs("apart")),
         "the same in the process of the sweep",
-        lambda: [carry_out(job, stores["here"], cpu, RunObserver()) for job in jobs("here")],
+        lambda: [run(job, stores["here"], cpu, RunObserver()) for job in jobs("here")],
         REPEATS,
         kind="cost",
     )

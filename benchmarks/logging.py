@@ -15,7 +15,7 @@ from noisybench.results import Epoch
 from noisybench.store import Store
 from noisybench.sweeps.grid import load
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.run import run
+from noisybench.sweeps.run import Job, run
 
 GOAL = 0.005
 REPEATS = 21
@@ -31,7 +31,7 @@ def measure() -> list[Row]:
         Bars(Console(file=nowhere, force_terminal=True)) as bars,
     ):
         store = Store.open(Path(folder) / "runs.db")
-        row = run(config, store, torch.device("cpu"), RunObserver())
+        row = run(Job(config), store, torch.device("cpu"), RunObserver())
         epochs = [Epoch(**e) for e in store._events("epochs", row["id"])]
         display = Live(bars, 2)
         display.start(config)

@@ -19,7 +19,8 @@ from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.ray.cluster import Cluster
 from noisybench.sweeps.ray.connection import Nodes, Resources, connected
 from noisybench.sweeps.resources import cores, threads_per_job
-from noisybench.sweeps.sweep import carry_out, plan
+from noisybench.sweeps.run import run
+from noisybench.sweeps.sweep import plan
 
 REPEATS = 2
 # Of each, so many runs a sweep.
@@ -61,7 +62,7 @@ def of(kind: str, settings: Mapping[str, Any], has_ray: bool) -> list[Row]:
     def one_by_one() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for job in plan(configs, store(folder)):
-                carry_out(job, store(folder), torch.device("cpu"), RunObserver())
+                run(job, store(folder), torch.device("cpu"), RunObserver())
 
     def at_once(n: int) -> Callable[[], None]:
         def act() -> None:

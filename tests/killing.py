@@ -21,7 +21,7 @@ import torch
 from noisybench.config import Config
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.run import run
+from noisybench.sweeps.run import Job, run
 
 MOST = 100  # times that one run may be killed
 
@@ -31,7 +31,7 @@ def killed_once(config: Config, path: Path, after: float) -> bool:
     child = os.fork()
     if not child:
         try:
-            run(config, Store.open(path), torch.device("cpu"), RunObserver())
+            run(Job(config), Store.open(path), torch.device("cpu"), RunObserver())
             os._exit(0)
         except BaseException:
             traceback.print_exc()
@@ -56,9 +56,8 @@ def main(path: Path, kills: int, seed: int, fields: list[dict[str, object]]) -> 
     # a run takes here and now, on average half of it.
     start = time.monotonic()
     for given in fields:
-        run(
-            Config.create(**given), Store.open(path.with_suffix(".first")), torch.device("cpu"), RunObserver()
-        )
+        job = Job(Config.create(**given))
+        run(job, Store.open(path.with_suffix(".first")), torch.device("cpu"), RunObserver())
     longest = (time.monotonic() - start) / len(fields)
     for turn in range(1000):
         if killed >= kills and turn >= len(fields):

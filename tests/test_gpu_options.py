@@ -13,7 +13,7 @@ from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunFailed
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.run import run
+from noisybench.sweeps.run import Job, run
 from noisybench.training import compiled, device
 from noisybench.training.loop import Training
 
@@ -79,7 +79,7 @@ def test_a_gpu_with_too_little_memory_says_what_to_lower(
     monkeypatch.setattr(Training, "run", full)
     store = Store.open(database)
     with pytest.raises(RunFailed, match="--jobs.*--batch-size"):
-        run(Config.create(epochs=1), store, CPU, RunObserver())
+        run(Job(Config.create(epochs=1)), store, CPU, RunObserver())
     (row,) = store.attempts(Config.create(epochs=1).identity)
     assert row["status"] == "failed" and "--jobs" in row["reason"]
 

@@ -71,7 +71,7 @@ def damaged(content: dict[str, Any], chance: random.Random) -> Any:
 def goes_on(config: Config, store: Store) -> int:
     """After how many epochs the run goes on."""
     observer = KilledAfter(1000)
-    assert running.run(config, store, CPU, observer)["status"] == "completed"
+    assert running.run(running.Job(config), store, CPU, observer)["status"] == "completed"
     return observer.went_on_after
 
 
@@ -82,7 +82,7 @@ def test_a_state_that_is_damaged_anywhere_is_begun_anew_or_goes_on(
 ) -> None:
     config, chance = Config.create(**case), random.Random(case["loss"])
     clean = Store.open(tmp_path / "clean.db")
-    running.run(config, clean, CPU, RunObserver())
+    running.run(running.Job(config), clean, CPU, RunObserver())
     store = Store.open(tmp_path / "runs.db")
     file = interrupted(store, config=config)
     store.conn.close()

@@ -14,7 +14,7 @@ from noisybench.inputs import Inputs, with_inputs
 from noisybench.labels.label_file import GivenLabels, LabelFile
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.run import run, run_data
+from noisybench.sweeps.run import Job, run, run_data
 
 
 def human(**changes: Any) -> LabelFile:
@@ -71,5 +71,5 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_a_run_on_them_completes(tmp_path: Path) -> None:
     config, inputs = with_inputs({"epochs": 1}, Inputs(labels=fitted()))
     store = Store.open(tmp_path / "runs.db")
-    row = run(config, store, torch.device("cpu"), RunObserver(), inputs)
+    row = run(Job(config, inputs=inputs), store, torch.device("cpu"), RunObserver())
     assert row["status"] == "completed" and row["noise"] == "file(key=worse_label)"

@@ -21,7 +21,8 @@ from noisybench.results import Epoch, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
-from noisybench.sweeps.sweep import carry_out, plan
+from noisybench.sweeps.run import run
+from noisybench.sweeps.sweep import plan
 
 SMALL = {"train_size": 300, "epochs": 4, "lr": 0.1}
 LONG = {"train_size": 1000, "epochs": 2000}
@@ -58,7 +59,7 @@ def test_runs_at_once_are_the_runs_one_after_the_other(
     assert at_once(store, configs, n=3) == ([], 0)
     alone = Store.open(tmp_path / "alone.db")
     for job in plan(configs, alone):
-        carry_out(job, alone, torch.device("cpu"), RunObserver())
+        run(job, alone, torch.device("cpu"), RunObserver())
     assert len(store.runs()) == len(alone.runs()) == 8, "first stages are made, and once"
     for row in alone.runs():
         assert result(store, row["identity"]) == result(alone, row["identity"])
@@ -98,7 +99,7 @@ def test_a_run_that_is_tried_again_goes_on(store: Store, tmp_path: Path, one_thr
     assert at_once(store, [config], 1, Kills(store, config.loss, signal.SIGKILL, 2), retries=2) == ([], 0)
     alone = Store.open(tmp_path / "alone.db")
     for job in plan([config], alone):
-        carry_out(job, alone, torch.device("cpu"), RunObserver())
+        run(job, alone, torch.device("cpu"), RunObserver())
     assert result(store, config.identity) == result(alone, config.identity)
 
 

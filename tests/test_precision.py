@@ -14,7 +14,7 @@ from noisybench.registry import MODELS
 from noisybench.split import split
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.run import run
+from noisybench.sweeps.run import Job, run
 from noisybench.training.device import choose_precision
 from noisybench.training.loop import Training
 from noisybench.training.resume import Resume
@@ -95,7 +95,7 @@ def test_both_precisions_learn_alike() -> None:
 def test_the_precision_is_recorded(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "runs.db")
     configs = [Config.create(epochs=1, train_size=100, precision=name) for name in ("bf16", "fp32", "auto")]
-    rows = [run(config, store, CPU, RunObserver()) for config in configs]
+    rows = [run(Job(config), store, CPU, RunObserver()) for config in configs]
     assert [row["computed_in"] for row in rows] == ["bf16", "fp32", choose_precision("auto", CPU)]
     assert [row["precision"] for row in rows] == ["bf16", "fp32", "auto"]
     assert len({row["identity"] for row in rows}) == 3, "what is given is a run of its own"

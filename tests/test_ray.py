@@ -30,7 +30,8 @@ from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.ray.cluster import Cluster
 from noisybench.sweeps.ray.connection import Nodes, Resources, connected
 from noisybench.sweeps.ray.messages import DatasetBundle, RunRequest
-from noisybench.sweeps.sweep import Job, carry_out, plan
+from noisybench.sweeps.run import Job, run
+from noisybench.sweeps.sweep import plan
 
 SHORT = {"train_size": 300, "epochs": 4, "lr": 0.1}
 LONGER = {"train_size": 300, "epochs": 60, "lr": 0.1}
@@ -99,7 +100,7 @@ def one_by_one(configs: list[Config], path: Path) -> Store:
     alone, threads = Store.open(path), torch.get_num_threads()
     torch.set_num_threads(1)
     for job in plan(configs, alone):
-        carry_out(job, alone, torch.device("cpu"), RunObserver())
+        run(job, alone, torch.device("cpu"), RunObserver())
     torch.set_num_threads(threads)
     return alone
 

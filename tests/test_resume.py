@@ -82,7 +82,7 @@ def _always(monkeypatch: pytest.MonkeyPatch) -> None:
 def undisturbed(request: Any, tmp_path_factory: Any) -> tuple[Config, Any]:
     config = Config.create(**request.param)
     store = Store.open(tmp_path_factory.mktemp("undisturbed") / "runs.db")
-    running.run(config, store, CPU, RunObserver())
+    running.run(running.Job(config), store, CPU, RunObserver())
     return config, result(store, config.identity)
 
 
@@ -97,13 +97,13 @@ def test_a_chain_of_resumed_runs_is_the_run(
     for events in stops:
         observer = KilledAfter(events)
         try:
-            running.run(config, store, CPU, observer)
+            running.run(running.Job(config), store, CPU, observer)
             break
         except Killed:
             assert observer.went_on_after == reached, "no epoch that was finished is made again"
             reached = max(reached, len(store.details("epochs", store.attempts(config.identity)[0]["id"])) - 1)
             reached = int(torch.load(resume_file(store, config))["epoch"]) if reached else 0
-    running.run(config, store, CPU, RunObserver())
+    running.run(running.Job(config), store, CPU, RunObserver())
     assert result(store, config.identity) == expected
 
 
@@ -116,7 +116,7 @@ CONFIG = Config.create(**CASES[0])
 
 def interrupted(store: Store, events: int = 5, config: Config = CONFIG) -> Path:
     with pytest.raises(Killed):
-        running.run(config, store, CPU, KilledAfter(events))
+        running.run(running.Job(config), store, CPU, KilledAfter(events))
     return resume_file(store, config)
 
 
@@ -141,10 +141,10 @@ def test_what_cannot_be_resumed_is_begun_anew(tmp_path: Path, damage: str) -> No
         with store.conn:
             store.conn.execute("DELETE FROM epochs WHERE epoch = 1")
     observer = KilledAfter(1000)
-    running.run(CONFIG, store, CPU, observer)
+    running.run(running.Job(CONFIG), store, CPU, observer)
     assert observer.went_on_after == 0
     clean = Store.open(tmp_path / "clean.db")
-    running.run(CONFIG, clean, CPU, RunObserver())
+    running.run(running.Job(CONFIG), clean, CPU, RunObserver())
     assert result(store, CONFIG.identity) == result(clean, CONFIG.identity)
 
 
@@ -159,11 +159,11 @@ def test_a_crash_while_writing_leaves_the_old_state(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", half)
         with pytest.raises(DataError, match="No space left"):
-            running.run(CONFIG, store, CPU, RunObserver())
+            running.run(running.Job(CONFIG), store, CPU, RunObserver())
     file = resume_file(store, CONFIG)
     assert file.read_bytes() == before and [path.name for path in file.parent.iterdir()] == [FILE]
     assert store.attempts(CONFIG.identity)[0]["status"] == "failed"
-    assert running.run(CONFIG, store, CPU, RunObserver())["status"] == "completed"
+    assert running.run(running.Job(CONFIG), store, CPU, RunObserver())["status"] == "completed"
 
 
 def test_writing_takes_a_bounded_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,11 +204,11 @@ def test_a_run_stopped_just_after_it_completed_has_completed(
 
     monkeypatch.setattr(store, "complete", stopped)
     with pytest.raises(stop):
-        running.run(CONFIG, store, CPU, RunObserver())
+        running.run(running.Job(CONFIG), store, CPU, RunObserver())
     assert resume_file(store, CONFIG).exists()
-    running.run(CONFIG, store, CPU, RunObserver())
+    running.run(running.Job(CONFIG), store, CPU, RunObserver())
     clean = Store.open(tmp_path / "clean.db")
-    running.run(CONFIG, clean, CPU, RunObserver())
+    running.run(running.Job(CONFIG), clean, CPU, RunObserver())
     assert result(store, CONFIG.identity) == result(clean, CONFIG.identity)
 
 
@@ -228,7 +228,7 @@ def test_runs_killed_at_random_moments_end_as_undisturbed_ones(tmp_path: Path) -
         killed, clean = Store.open(tmp_path / "killed.db"), Store.open(tmp_path / "clean.db")
         for fields in said["done"]:
             config = Config.create(**fields)
-            running.run(config, clean, CPU, RunObserver())
+            running.run(running.Job(config), clean, CPU, RunObserver())
             assert result(killed, config.identity) == result(clean, config.identity)
     finally:
         torch.set_num_threads(threads)

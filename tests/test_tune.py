@@ -21,10 +21,10 @@ from noisybench.errors import InvalidValue, UnknownName
 from noisybench.inputs import as_prepared
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
+from noisybench.sweeps.run import Job
 from noisybench.sweeps.search import STOPPED, Search
 from noisybench.sweeps.shards import Shard
 from noisybench.sweeps.space import Space
-from noisybench.sweeps.sweep import Job
 
 SHORT = ("--epochs", 3, "--train-size", 300, "--quiet")
 LQ = {"loss": "lq", "epochs": 6}

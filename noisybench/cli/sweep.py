@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from noisybench.config import Config
     from noisybench.store import Row, Store
     from noisybench.sweeps.observer import RunObserver
-    from noisybench.sweeps.sweep import Job
+    from noisybench.sweeps.run import Job
 
 
 class Executor(Enum):

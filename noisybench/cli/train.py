@@ -88,8 +88,8 @@ def train(
     from noisybench.store import Store
     from noisybench.store.host import network_warning
     from noisybench.sweeps.resources import follow_quota
-    from noisybench.sweeps.run import run_data
-    from noisybench.sweeps.sweep import carry_out, plan, planned
+    from noisybench.sweeps.run import run, run_data
+    from noisybench.sweeps.sweep import plan, planned
     from noisybench.training.device import check_device, choose_device
     from noisybench.training.gpu_options import GpuOptions
     from noisybench.training.memory import check_network
@@ -133,7 +133,7 @@ def train(
     for job in jobs:
         try:
             with progress(quiet=quiet) as display:
-                carry_out(replace(job, inputs=inputs, gpu=gpu), store, chosen, display, data)
+                run(replace(job, inputs=inputs, gpu=gpu), store, chosen, display, data)
         except RunFailed:
             if as_json:
                 print_json(summary(store.attempts(job.config.identity)[0]))

@@ -27,8 +27,9 @@ from noisybench.store import Row, Store
 from noisybench.sweeps.estimate import in_words
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.resources import threads_per_job
+from noisybench.sweeps.run import Job
 from noisybench.sweeps.signals import blocked
-from noisybench.sweeps.sweep import BUSY, Job, JobQueue
+from noisybench.sweeps.sweep import BUSY, JobQueue
 from noisybench.sweeps.watchdog import StallTimer
 
 WORKER = "noisybench.sweeps.worker"

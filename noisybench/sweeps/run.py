@@ -32,6 +32,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Job:
+    """A run to carry out.
+
+    again: although the store has the run completed, as a further attempt that counts from its completion on.
+    for_estimate: for its estimate of the transition matrix, which completed runs of noisybench 0.1 lack.
+    inputs: the files that the config names by hash.  gpu: how the run uses a GPU.
+    """
+
+    config: Config
+    again: bool = False
+    for_estimate: bool = False
+    inputs: Inputs = Inputs()
+    gpu: GpuOptions = GpuOptions()
+
+
+@dataclass(frozen=True)
 class RunData:
     """The data of one run.
 
@@ -64,31 +80,22 @@ def run_data(config: Config, inputs: Inputs) -> RunData:
 
 
 def run(
-    config: Config,
-    store: Store,
-    device: "torch.device",
-    observer: RunObserver,
-    inputs: Inputs = Inputs(),  # noqa: B008  (frozen)
-    force: bool = False,
-    for_estimate: bool = False,
-    gpu: GpuOptions = GpuOptions(),  # noqa: B008  (frozen)
-    data: RunData | None = None,
+    job: Job, store: Store, device: "torch.device", observer: RunObserver, data: RunData | None = None
 ) -> Row:
     """Carry out a run, unless the store has it completed already, and return its row.
 
     A run that was killed goes on from the state that it last wrote.  However the run ends, the store says so.
-    force: train a completed run again, as a further attempt that counts from its completion on.
-    for_estimate: whether the run estimates the transition matrix, for another run.  data: of `run_data`,
-    where the caller has loaded it already.  Raises InputError, RunBusy, and RunFailed.
+    data: of `run_data`, where the caller has loaded it already.  Raises InputError, RunBusy, and RunFailed.
     """
     from noisybench.training.resume import Resume
 
+    config, gpu, force = job.config, job.gpu, forced(job, store)
     done = store.completed(config.identity)
     if done is not None and not force:
         # A process that was killed just after its run had completed leaves the state of the run.
         Resume.remove(store.folder(done["id"]))
         return done
-    data = data or run_data(config, inputs)
+    data = data or run_data(config, job.inputs)
 
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_precision, set_up
@@ -120,7 +127,7 @@ def run(
             transition,
             device,
             precision,
-            for_estimate,
+            job.for_estimate,
             gpu,
             observer.tell,
             data.pretrained,
@@ -151,6 +158,14 @@ def run(
         raise
     observer.end()
     return store.find(name)
+
+
+def forced(job: Job, store: Store) -> bool:
+    """Whether to train a completed run again: another process may have stored what was missing."""
+    identity = job.config.identity
+    return job.again or (
+        job.for_estimate and store.completed(identity) is not None and store.estimate(identity) is None
+    )
 
 
 def _resume(training: "Training", resume: "Resume", store: Store, name: str) -> None:

@@ -20,9 +20,10 @@ from noisybench.seeding import generator
 from noisybench.store import Row
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel, Worker
+from noisybench.sweeps.run import Job
 from noisybench.sweeps.shards import Shard
 from noisybench.sweeps.space import Setting, Space
-from noisybench.sweeps.sweep import Job, plan
+from noisybench.sweeps.sweep import plan
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -1,21 +1,16 @@
-"""A sweep: which runs of an experiment are to be trained, the queue of them, and training one of them."""
+"""A sweep: which runs of an experiment are to be trained, and the queue of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from noisybench.config import Config, first_stage
 from noisybench.errors import DataError, InvalidValue
-from noisybench.inputs import Files, Inputs, as_prepared
+from noisybench.inputs import Files, as_prepared
 from noisybench.reporting.selection import select
 from noisybench.store import Row, Store
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.run import RunData, run
-from noisybench.training.gpu_options import GpuOptions
-
-if TYPE_CHECKING:
-    import torch
+from noisybench.sweeps.run import Job
 
 # The exit code of a worker process whose run another process trains.
 BUSY = 3
@@ -51,22 +46,6 @@ def matching(configs: Sequence[Config], where: Sequence[str]) -> list[Config]:
     return [configs[number] for number in selected.index]
 
 
-@dataclass(frozen=True)
-class Job:
-    """A run to carry out.
-
-    again: although the store has the run completed.  for_estimate: for its estimate of the transition matrix,
-    which completed runs of noisybench 0.1 lack.  inputs: the files that the config names by hash.  gpu: how
-    the run uses a GPU.
-    """
-
-    config: Config
-    again: bool = False
-    for_estimate: bool = False
-    inputs: Inputs = Inputs()
-    gpu: GpuOptions = GpuOptions()
-
-
 def plan(
     configs: Iterable[Config],
     store: Store,
@@ -87,31 +66,6 @@ def plan(
         planned = jobs.get(config.identity, Job(config, inputs=inputs))
         jobs[config.identity] = replace(planned, again=force)
     return list(jobs.values())
-
-
-def carry_out(
-    job: Job, store: Store, device: "torch.device", observer: RunObserver, data: RunData | None = None
-) -> Row:
-    """Carry out a job and return the row of its run.  data: see `run`.  Raises as `run` does."""
-    return run(
-        job.config,
-        store,
-        device,
-        observer,
-        job.inputs,
-        force=forced(job, store),
-        for_estimate=job.for_estimate,
-        gpu=job.gpu,
-        data=data,
-    )
-
-
-def forced(job: Job, store: Store) -> bool:
-    """Whether to train a completed run again: another process may have stored what was missing."""
-    identity = job.config.identity
-    return job.again or (
-        job.for_estimate and store.completed(identity) is not None and store.estimate(identity) is None
-    )
 
 
 class JobQueue:

@@ -12,8 +12,9 @@ import torch
 from noisybench.errors import NoisybenchError, RunBusy
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
+from noisybench.sweeps.run import Job, run
 from noisybench.sweeps.signals import Stopped, stop_on_signals
-from noisybench.sweeps.sweep import BUSY, Job, carry_out
+from noisybench.sweeps.sweep import BUSY
 from noisybench.training.device import choose_device
 
 FAILED = 1  # exit code
@@ -44,7 +45,7 @@ def work(job: Job, store: Path, device: str, threads: int, output: Path, sender:
         for stream in (1, 2):
             os.dup2(file, stream)
         torch.set_num_threads(threads)
-        carry_out(job, Store.open(store), choose_device(device), PipeObserver(sender))
+        run(job, Store.open(store), choose_device(device), PipeObserver(sender))
     except RunBusy:
         sys.exit(BUSY)
     except NoisybenchError as error:

@@ -28,7 +28,8 @@ from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.ray import remote
 from noisybench.sweeps.ray.connection import Nodes
 from noisybench.sweeps.ray.messages import DatasetBundle, RunRequest, RunResponse
-from noisybench.sweeps.sweep import Job, JobQueue, forced
+from noisybench.sweeps.run import Job, forced
+from noisybench.sweeps.sweep import JobQueue
 
 # How often Ray starts a run again whose worker or node was lost.
 MAX_RETRIES = 5

@@ -12,7 +12,7 @@ from noisybench.datasets.dataset import N_DIGITS
 from noisybench.datasets.home import META, folder_of, metadata_of, read_meta, replacing_folder
 from noisybench.errors import DataError
 from noisybench.store.run_bundle import RunBundle
-from noisybench.sweeps.sweep import Job
+from noisybench.sweeps.run import Job
 
 if TYPE_CHECKING:
     import numpy as np

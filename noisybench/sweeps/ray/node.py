@@ -22,7 +22,7 @@ from noisybench.store.merge import merge
 from noisybench.store.run_bundle import RunBundle
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.ray.messages import RunRequest, RunResponse, run_folder, scratch
-from noisybench.sweeps.sweep import carry_out
+from noisybench.sweeps.run import run
 from noisybench.training.device import choose_device
 
 # Seconds to wait for a process that still trains the run, such as that of a sweep that was just killed.
@@ -76,7 +76,7 @@ def _train(request: RunRequest, folder: Path, observer: RunObserver) -> RunRespo
         deadline = time.monotonic() + BUSY_TIMEOUT
         while True:
             try:
-                row = carry_out(job, store, choose_device(request.device), observer)
+                row = run(job, store, choose_device(request.device), observer)
                 return RunResponse(RunBundle.of(store, row["id"]))
             except RunBusy:
                 if time.monotonic() > deadline:
