@@ -56,13 +56,13 @@ def as_prepared(config: Config) -> Config:
     Raises DataError if one is not, and InvalidValue if the data set has fewer images than the run needs, or
     its noise would take images of the data set itself.
     """
-    prepared, _ = datasets.prepared(config.dataset)
+    prepared = datasets.prepared(config.dataset)
     if config.train_size is not None and config.train_size > prepared.n_train:
         raise InvalidValue(
             f"train_size is {config.train_size}, but {prepared.name} has {prepared.n_train} training images."
         )
     noise = config.bound("noise")
-    sources = {name: datasets.prepared(value)[0] for name, value in noise.datasets.items()}
+    sources = {name: datasets.prepared(value) for name, value in noise.datasets.items()}
     for name, source in sources.items():
         if source.fingerprint == prepared.fingerprint:
             raise InvalidValue(

@@ -94,7 +94,7 @@ def test_first_use_leaves_alone_what_another_process_has_just_prepared(
 
 
 def test_what_is_not_prepared_says_what_to_run() -> None:
-    for use in (datasets.load, datasets.identify, datasets.verify):
+    for use in (datasets.load, datasets.prepared, datasets.verify):
         with pytest.raises(DataError, match="noisybench data add cifar10 --from PATH"):
             use("cifar10")
     with pytest.raises(UnknownName, match="Did you mean 'cifar10'"):
@@ -105,7 +105,7 @@ def test_a_partial_set_is_named_by_its_fingerprint_and_can_be_insisted_on(small:
     prepared = datasets.add("fashion-mnist", small)
     name = f"fashion-mnist@{prepared.fingerprint[:12]}"
     assert not prepared.canonical
-    assert datasets.identify("fashion-mnist") == datasets.identify(name) == name
+    assert datasets.prepared("fashion-mnist").identity == datasets.prepared(name).identity == name
     assert datasets.load("fashion-mnist").name == datasets.load(name).name == name
     assert not datasets.verify(name).canonical
     for other in ("fashion-mnist@0123456789ab", "fashion-mnist@", name[:-1]):

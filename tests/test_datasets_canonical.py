@@ -46,7 +46,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
 def test_debians_fashion_mnist_is_canonical() -> None:
     prepared = datasets.add("fashion-mnist", FASHION_MNIST)
     assert prepared.canonical and (prepared.n_train, prepared.n_test) == (60_000, 10_000)
-    assert datasets.identify("fashion-mnist") == "fashion-mnist"
+    assert datasets.prepared("fashion-mnist").identity == "fashion-mnist"
     # The authors give the mean of the training images as 0.2860 of the full scale.
     assert abs(datasets.load("fashion-mnist").train_images.mean() / 255 - 0.2860) < 5e-5
     shutil.rmtree(datasets.data_home())

@@ -150,7 +150,7 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> str:
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(place / f"{number}.png")
     datasets.add_own("strangers", folder, datasets.OwnOptions(workers=1))
-    return datasets.identify("strangers")
+    return datasets.prepared("strangers").identity
 
 
 OPTIONS = ("--noise", "open-set", "--source", "strangers", "--rate", 0.3, "--seed", 2)

@@ -227,8 +227,10 @@ def remove(
     name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False
 ) -> None:
     """Delete a prepared data set; its source files stay."""
-    prepared, path = datasets.prepared(name)
-    if not yes and not typer.confirm(f"Delete the prepared {prepared.identity} in {path}?", err=True):
+    prepared = datasets.prepared(name)
+    if not yes and not typer.confirm(
+        f"Delete the prepared {prepared.identity} in {prepared.folder}?", err=True
+    ):
         raise InvalidValue("Nothing was deleted. Answer y, or give --yes.")
     datasets.remove(prepared.name)
     say(f"{prepared.identity} is removed.")

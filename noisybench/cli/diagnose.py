@@ -263,7 +263,7 @@ def _prepared(dataset: str) -> str:
     if name not in known:
         prepare_own(name, path, datasets.OwnOptions(workers=max(2, os.cpu_count() or 1)))
         return name
-    source = datasets.prepared(name)[0].source
+    source = datasets.prepared(name).source
     if source != str(path.resolve()):
         raise InvalidValue(
             f"{name} is already prepared, from {source} and not from {dataset}. Prepare {dataset} with"

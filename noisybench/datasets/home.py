@@ -17,7 +17,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisybench.datasets.dataset import N_DIGITS, Dataset, DatasetName, by, extra_content, fingerprint
+from noisybench.datasets.dataset import (
+    N_DIGITS,
+    UNKNOWN,
+    Dataset,
+    DatasetName,
+    by,
+    extra_content,
+    fingerprint,
+)
 from noisybench.errors import DataError, InvalidValue
 from noisybench.registry import DATASETS, DatasetInfo, Entry
 
@@ -76,6 +84,11 @@ class Prepared:
         """The name, with "@" and the start of the fingerprint if the content is not canonical."""
         return str(DatasetName(self.name, None if self.canonical else self.fingerprint[:N_DIGITS]))
 
+    @property
+    def folder(self) -> Path:
+        """Where its arrays lie."""
+        return folder_of(self.name)
+
 
 def data_home() -> Path:
     """The folder of all prepared data: $NOISYBENCH_HOME, or the user's data folder."""
@@ -111,34 +124,30 @@ def load(name: str) -> Dataset:
     Images are mapped from disk and read as they are used; writing to them changes no file.  Raises
     UnknownName, or DataError if it is not prepared, not the content asked for, or damaged.
     """
-    prepared = metadata_of(name)
-    info = prepared.info
-    arrays = {}
-    for part, n in zip(PARTS, (prepared.n_train, prepared.n_test), strict=True):
-        for field in FIELDS:
-            shape, dtype = ((n, *info.shape), "uint8") if field == "images" else ((n,), "int64")
-            arrays[f"{part}_{field}"] = _load_array(prepared.name, f"{part}_{field}", shape, dtype)
-    for part in PARTS:
-        labels = arrays[f"{part}_labels"]
-        if labels.min() < 0 or labels.max() >= len(info.classes):
-            raise _damaged(prepared.name, f"{part}_labels.npy holds a label that is no class")
-    if prepared.own is not None:
-        arrays |= _own_arrays(prepared)
+    found = prepared(name)
+    info = found.info
+    files: dict[str, tuple[tuple[int, ...], str]] = {}
+    for part, n in zip(PARTS, (found.n_train, found.n_test), strict=True):
+        files[f"{part}_images"] = (n, *info.shape), "uint8"
+        files |= {f"{part}_{field}": ((n,), "int64") for field in ("labels", "index")}
+    if found.own is not None:
+        files["train_paths"] = (found.n_train,), "S"
+        if found.own["has_truth"]:
+            files["train_truth"] = (found.n_train,), "int64"
+        if found.own["n_validation"]:
+            files["train_validation"] = (found.n_train,), "bool"
+    arrays = {file: _load_array(found.name, file, *form) for file, form in files.items()}
+    for file, least in (("train_labels", 0), ("test_labels", 0), ("train_truth", UNKNOWN)):
+        labels = arrays.get(file)
+        if labels is not None and (labels.min() < least or labels.max() >= len(info.classes)):
+            raise _damaged(found.name, f"{file}.npy holds a label that is no class")
     return Dataset(
-        name=prepared.identity,
+        name=found.identity,
         classes=info.classes,
-        fingerprint=prepared.fingerprint,
-        canonical=prepared.canonical,
+        fingerprint=found.fingerprint,
+        canonical=found.canonical,
         **arrays,
     )
-
-
-def identify(name: str) -> str:
-    """The name that says which content is prepared: "cifar10", or "cifar10@..." if not canonical.
-
-    Reads only the metadata.  Raises UnknownName or DataError, as `load` does.
-    """
-    return metadata_of(name).identity
 
 
 def add(name: str, source: Path | None = None) -> Prepared:
@@ -155,18 +164,17 @@ def verify(name: str) -> Prepared:
 
     Raises DataError if they are not those that were prepared, or not in canonical order.
     """
-    dataset = load(name)
-    prepared = metadata_of(name)
+    dataset, meta = load(name), prepared(name)
     train, test = dataset.train.keys(), dataset.test.keys()
     if train != sorted(train) or test != sorted(test):
-        raise _damaged(prepared.name, "its images are not in canonical order")
+        raise _damaged(meta.name, "its images are not in canonical order")
     extra = extra_content(dataset.train_truth, dataset.train_validation)
     found = fingerprint(dataset.classes, dataset.shape, train, test, extra)
-    if found != prepared.fingerprint:
+    if found != meta.fingerprint:
         raise _damaged(
-            prepared.name, f"its fingerprint is {found[:N_DIGITS]}…, not {prepared.fingerprint[:N_DIGITS]}…"
+            meta.name, f"its fingerprint is {found[:N_DIGITS]}…, not {meta.fingerprint[:N_DIGITS]}…"
         )
-    return prepared
+    return meta
 
 
 def listing() -> list[dict[str, Any]]:
@@ -182,18 +190,12 @@ def listing() -> list[dict[str, Any]]:
     return [*map(_row, known.values()), *(row for row in others if row["problem"])]
 
 
-def prepared(name: str) -> tuple[Prepared, Path]:
-    """The metadata of a prepared data set, and its folder.  Raises UnknownName or DataError."""
-    found = metadata_of(name)
-    return found, folder_of(found.name)
-
-
 def remove(name: str) -> None:
     """Delete what is prepared as `name`.  Raises UnknownName or DataError."""
-    found, folder = prepared(name)
+    folder = prepared(name).folder
     try:
         # Out of sight at once; a link is not followed.
-        with tempfile.TemporaryDirectory(prefix=f".{found.name}-", dir=folder.parent) as work:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as work:
             folder.rename(Path(work, "old"))
             shutil.rmtree(Path(work, "old"))
     except OSError as error:
@@ -228,25 +230,28 @@ def _row(entry: Entry[DatasetInfo]) -> dict[str, Any]:
     }
 
 
-def metadata_of(name: str) -> Prepared:
-    """The metadata of what is prepared, which is what `name` asks for; what is embedded is prepared now."""
+def prepared(name: str) -> Prepared:
+    """What is prepared as `name`, which may insist on a content; what is embedded is prepared now.
+
+    Reads only the metadata.  Raises UnknownName or DataError, as `load` does.
+    """
     asked = DatasetName.read(name)
     stem = asked.stem
     entry = DATASETS[stem]
-    prepared = read_meta(stem)
-    if prepared is None and entry.metadata.embedded:
-        prepared = _prepare(entry, None, replace=False)
-    if prepared is None:
+    found = read_meta(stem)
+    if found is None and entry.metadata.embedded:
+        found = _prepare(entry, None, replace=False)
+    if found is None:
         raise DataError(
             f"The data set {stem} is not prepared. Run: noisybench data add {stem}"
             f" (or, without internet, noisybench data add {stem} --from PATH)"
         )
-    if asked.digits is not None and asked.digits != prepared.fingerprint[:N_DIGITS]:
+    if asked.digits is not None and asked.digits != found.fingerprint[:N_DIGITS]:
         raise DataError(
             f"{name} is asked for, but the content prepared as {stem} is"
-            f" {stem}@{prepared.fingerprint[:N_DIGITS]}. Prepare the other with: noisybench data add {stem}"
+            f" {stem}@{found.fingerprint[:N_DIGITS]}. Prepare the other with: noisybench data add {stem}"
         )
-    return prepared
+    return found
 
 
 def read_meta(name: str) -> Prepared | None:
@@ -270,7 +275,7 @@ def read_meta(name: str) -> Prepared | None:
         raise _damaged(name, f"{META} cannot be read: {error}") from None
 
 
-def _load_array(name: str, file: str, shape: tuple[int, ...], dtype: str | None) -> "NDArray[Any]":
+def _load_array(name: str, file: str, shape: tuple[int, ...], dtype: str) -> "NDArray[Any]":
     import numpy as np
 
     try:
@@ -278,7 +283,8 @@ def _load_array(name: str, file: str, shape: tuple[int, ...], dtype: str | None)
         mapped = np.load(folder_of(name) / f"{file}.npy", mmap_mode="c", allow_pickle=False)
     except Exception as error:  # NumPy's reader raises errors of any kind on damaged data
         raise _damaged(name, f"{file}.npy cannot be read: {error}") from None
-    if mapped.shape != shape or (mapped.dtype.kind != "S" if dtype is None else mapped.dtype != dtype):
+    # Of "S", texts of bytes, each array has a length of its own.
+    if mapped.shape != shape or (mapped.dtype.kind != "S" if dtype == "S" else mapped.dtype != dtype):
         raise _damaged(name, f"{file}.npy has the wrong shape or type")
     return np.asarray(mapped)
 
@@ -371,21 +377,6 @@ def _own_names() -> list[str]:
     except (OSError, DataError):  # what needs the data home says what is wrong with it
         return []
     return [name for name in names if not name.startswith(".") and not DATASETS.is_registered(name)]
-
-
-def _own_arrays(prepared: Prepared) -> "dict[str, NDArray[Any]]":
-    """What only own images have: true labels, the validation part, paths."""
-    assert prepared.own is not None
-    n, name = prepared.n_train, prepared.name
-    arrays = {"train_paths": _load_array(name, "train_paths", (n,), None)}
-    if prepared.own["has_truth"]:
-        truth = _load_array(name, "train_truth", (n,), "int64")
-        if truth.min() < -2 or truth.max() >= len(prepared.own["classes"]):
-            raise _damaged(name, "train_truth.npy holds a label that is no class")
-        arrays["train_truth"] = truth
-    if prepared.own["n_validation"]:
-        arrays["train_validation"] = _load_array(name, "train_validation", (n,), "bool")
-    return arrays
 
 
 DATASETS.add_finder(_own_entries)

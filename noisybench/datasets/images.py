@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -163,11 +162,6 @@ def measured(paths: Sequence[str]) -> tuple[list[int], bool]:
             except Exception:  # what is wrong with it is said when it is read
                 continue
     return sides, grey
-
-
-def ignore_interrupts() -> None:
-    """In a worker: Ctrl-C is left to the process that waits for it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def decode_into(file: str, first: int, paths: Sequence[str], shape: Shape) -> list[Decoded]:

@@ -11,6 +11,7 @@ import math
 import os
 import re
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from noisybench.datasets.dataset import UNKNOWN, WRONG, Shape, by, extra_content, fingerprint, key_of
 from noisybench.datasets.home import Prepared
-from noisybench.datasets.images import TURNED_GREY, Decoded, decode_into, ignore_interrupts, measured
+from noisybench.datasets.images import TURNED_GREY, Decoded, decode_into, measured
 from noisybench.datasets.scan import (
     SHOWN,
     TEST,
@@ -277,7 +278,9 @@ def _decoded(
             results += decode_into(str(file), first, chunk, shape)
             progress(len(results), len(paths))
         return results
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=ignore_interrupts)
+    # Ctrl-C is left to this process, which waits for the workers.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=signal.signal, initargs=ignore)
     try:
         pending = [pool.submit(decode_into, str(file), first, chunk, shape) for first, chunk in chunks]
         for future in pending:

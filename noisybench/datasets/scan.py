@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ PART_NAMES = {
     TEST: ("test", "testing"),
 }
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
-LAYOUTS = ("auto", "folder", "table", "animal-10n", "food-101n", "clothing1m", "webvision", "webvision-mini")
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 SHOWN = 40  # problems in a message
 
@@ -136,14 +136,8 @@ def scan(source: Path, layout: str, columns: Columns, root: Path | None) -> Foun
         raise DataError(f"{source} is not a folder.")
     if layout == "folder":
         return _folder(source)
-    if layout == "animal-10n":
-        return _animal_10n(source)
-    if layout == "food-101n":
-        return _food_101n(source)
-    if layout == "clothing1m":
-        return _clothing1m(source)
-    if layout in ("webvision", "webvision-mini"):
-        return _webvision(source, mini=layout == "webvision-mini")
+    if layout in PUBLISHED:
+        return PUBLISHED[layout](source)
     raise InvalidValue(f"layout is '{layout}', but must be one of {', '.join(LAYOUTS)}.")
 
 
@@ -370,3 +364,13 @@ def _webvision(source: Path, mini: bool) -> Found:
             elif not mini or int(label) < 50:
                 found.images.append(Image(str(root / file), part, label))
     return found
+
+
+PUBLISHED: dict[str, Callable[[Path], Found]] = {
+    "animal-10n": _animal_10n,
+    "food-101n": _food_101n,
+    "clothing1m": _clothing1m,
+    "webvision": partial(_webvision, mini=False),
+    "webvision-mini": partial(_webvision, mini=True),
+}
+LAYOUTS = ("auto", "folder", "table", *PUBLISHED)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisybench.datasets.dataset import N_DIGITS
-from noisybench.datasets.home import META, folder_of, metadata_of, read_meta, replacing_folder
+from noisybench.datasets.home import META, folder_of, prepared, read_meta, replacing_folder
 from noisybench.errors import DataError
 from noisybench.store.run_bundle import RunBundle
 from noisybench.sweeps.run import Job
@@ -33,10 +33,10 @@ class DatasetBundle:
     @classmethod
     def of(cls, name: str) -> "DatasetBundle":
         """The bundle of the data set prepared here as `name`.  Raises DataError if there is none."""
-        prepared = metadata_of(name)
-        files = sorted(folder_of(prepared.name).iterdir())
+        found = prepared(name)
+        files = sorted(found.folder.iterdir())
         sizes = tuple((file.name, file.stat().st_size) for file in files)
-        return cls(prepared.name, prepared.fingerprint, sizes)
+        return cls(found.name, found.fingerprint, sizes)
 
     def files(self) -> "dict[str, NDArray[Any]]":
         """The bytes of the files as arrays, which Ray sends without copying them."""
@@ -72,10 +72,10 @@ class DatasetBundle:
 
     def _is_at_home(self) -> bool:
         try:
-            prepared = read_meta(self.name)
+            found = read_meta(self.name)
         except DataError:
             return False
-        return prepared is not None and prepared.fingerprint == self.fingerprint
+        return found is not None and found.fingerprint == self.fingerprint
 
     def _is_complete(self, folder: Path) -> bool:
         files = [folder / META, *(folder / name for name, _ in self.sizes)]
