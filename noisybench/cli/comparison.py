@@ -47,6 +47,7 @@ def compared(
             store=Store.open(path),
             devices=devices,
             n_jobs=jobs,
+            measures=True,
             observer=observer,
         )
         search.search()

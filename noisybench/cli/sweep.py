@@ -87,7 +87,7 @@ def sweep(
             "--jobs",
             min=1,
             help="Number of runs at a time, each in its own process. [default: on a CPU, one per core,"
-            " limited by the memory; else one or two per GPU]",
+            " limited by the memory; on a GPU, one, and up to three while memory and time are left]",
         ),
     ] = None,
     retries: Annotated[
@@ -224,7 +224,8 @@ def sweep(
     if jobs and not on_ray:
         timeout = None if stalled is None else 60 * stalled
         with progress(len(jobs), quiet) as observer:
-            parallel = Parallel(store, devices, at_once, observer, retries or 0, timeout)
+            measures = jobs_at_once is None
+            parallel = Parallel(store, devices, at_once, observer, retries or 0, timeout, measures)
             failed, skipped = parallel.sweep(jobs)
     results = store.results()
     if experiment.table:

@@ -114,6 +114,7 @@ def tune(
             store=store,
             devices=devices,
             n_jobs=jobs_at_once or default_jobs(trials * seeds, devices),
+            measures=jobs_at_once is None,
             observer=observer,
         )
         found = sorted(search.search(), key=_rank)

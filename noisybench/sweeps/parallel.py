@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from noisybench.files import temporary_folder
 from noisybench.store import Row, Store
 from noisybench.sweeps.estimate import in_words
 from noisybench.sweeps.observer import RunObserver
-from noisybench.sweeps.resources import threads_per_job
+from noisybench.sweeps.resources import next_device, threads_per_job
 from noisybench.sweeps.run import Job
 from noisybench.sweeps.signals import blocked
 from noisybench.sweeps.sweep import BUSY, JobQueue
@@ -54,6 +53,7 @@ class Worker:
     output: Path
     device: str
     timer: StallTimer
+    trains: bool = False
     closed: bool = False
     ended: bool = False
     hung: str = ""
@@ -66,6 +66,7 @@ class Worker:
                 getattr(self.observer, method)(argument)
                 self.ended = method == "end"
                 if method == "show":
+                    self.trains = True
                     self.timer.restart()
         except (EOFError, OSError):
             self.closed = True
@@ -81,8 +82,8 @@ class Parallel(JobQueue):
     """A sweep that trains `n_jobs` runs at the same time.
 
     devices: the runs are spread over them.  threads: of each process on the CPU.  retries: how often a failed
-    run is tried again.  timeout: seconds without an epoch after which a run
-    counts as hung; None for the default.
+    run is tried again.  timeout: seconds without an epoch after which a run counts as hung; None for the
+    default.  measures: whether a GPU gets a further run only when those on it are measured to leave room.
     """
 
     def __init__(
@@ -93,9 +94,10 @@ class Parallel(JobQueue):
         observer: RunObserver,
         retries: int = 0,
         timeout: float | None = None,
+        measures: bool = False,
     ) -> None:
         super().__init__(store, observer, retries)
-        self.devices, self.n_jobs, self.timeout = devices, n_jobs, timeout
+        self.devices, self.n_jobs, self.timeout, self.measures = devices, n_jobs, timeout, measures
         self.threads = threads_per_job(n_jobs)
         self.context = context()
         self.workers: list[Worker] = []
@@ -128,15 +130,15 @@ class Parallel(JobQueue):
     def _fill(self, folder: Path) -> None:
         """Start jobs until `n_jobs` are running or none can start."""
         while len(self.workers) < self.n_jobs:
-            job = self._next([worker.job for worker in self.workers])
-            if job is None:
+            running = [(worker.device, worker.trains) for worker in self.workers]
+            device = next_device(self.devices, running, self.measures)
+            job = None if device is None else self._next([worker.job for worker in self.workers])
+            if job is None or device is None:
                 return
-            self._launch(job, folder)
+            self._launch(job, device, folder)
 
-    def _launch(self, job: Job, folder: Path) -> None:
+    def _launch(self, job: Job, device: str, folder: Path) -> None:
         identity = job.config.identity
-        runs_on = Counter(worker.device for worker in self.workers)
-        device = min(self.devices, key=lambda name: runs_on[name])
         if self.tries[identity] > 1:
             # An error on a GPU may come from a captured step.
             job = replace(job, gpu=replace(job.gpu, capture="off"))

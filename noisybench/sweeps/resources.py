@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from noisybench.training.device import free_gpu_memory, gpu_occupancy, has_mps
 from noisybench.training.memory import memory
 
 # Bytes of memory to allow for one training process: torch, a data set and a large network.
@@ -9,17 +10,18 @@ MEMORY_PER_RUN = 4 * 2**30
 
 # On a GPU: a step of a large network with batches of 128 images takes 1.1 GB, CUDA itself about as much.
 GPU_MEMORY_PER_RUN = 6 * 2**30
-RUNS_PER_GPU = 2
+RUNS_PER_GPU = 3
+# A GPU that computes for a larger part of the time has no gaps that a further run could fill.
+FULL = 0.8
 
 
 def default_jobs(runs: int, devices: Sequence[str]) -> int:
     """How many runs to train at the same time on these devices, if the user does not say.
 
     On a CPU: one for each core, as far as memory allows, because small networks train faster side by side
-    than one after the other on several cores.  Otherwise one for each device.  runs: those of the whole
-    experiment, so that a part of it, a shard and a sweep that is continued use as many threads, and give the
-    same bits.  On a GPU: up to RUNS_PER_GPU as far as its memory and the cores allow, because a GPU would be
-    idle while a run draws batches and writes.
+    than one after the other on several cores.  runs: those of the whole experiment, so that a part of it, a
+    shard and a sweep that is continued use as many threads, and give the same bits.  On GPUs: at most
+    RUNS_PER_GPU on each, as far as free memory and cores allow; `next_device` says when to start them.
     """
     if devices != ["cpu"]:
         at_once = sum(_runs_on(device) for device in devices)
@@ -28,11 +30,33 @@ def default_jobs(runs: int, devices: Sequence[str]) -> int:
 
 
 def _runs_on(device: str) -> int:
-    from noisybench.training.device import gpu_memory
-
     if not device.startswith("cuda"):
         return 1
-    return max(1, min(RUNS_PER_GPU, gpu_memory(device) // GPU_MEMORY_PER_RUN))
+    return max(1, min(RUNS_PER_GPU, free_gpu_memory(device) // GPU_MEMORY_PER_RUN))
+
+
+def next_device(devices: Sequence[str], running: Sequence[tuple[str, bool]], measures: bool) -> str | None:
+    """The device for a further run: that of the fewest; None while it is full, or not known to have room.
+
+    running: the device of each run, and whether the run has ended an epoch, before which its occupancy says
+    nothing.  measures: whether a GPU with a run gets another only if it has room.
+    """
+    of_each = {device: [trains for on, trains in running if on == device] for device in devices}
+    device = min(devices, key=lambda name: len(of_each[name]))
+    if not measures or not of_each[device] or not device.startswith("cuda"):
+        return device
+    return device if all(of_each[device]) and _has_room(device, len(of_each[device])) else None
+
+
+def _has_room(device: str, runs: int) -> bool:
+    """Whether a GPU on which so many runs train has memory for another, and gaps that it could fill.
+
+    Processes take turns on a GPU, so that one that is never idle gains nothing by another run; under CUDA's
+    Multi-Process Service two compute together.  Where the occupancy is not known, it counts as full.
+    """
+    occupancy = gpu_occupancy(device)
+    has_time = (occupancy is not None and occupancy < FULL) or (runs < 2 and has_mps())
+    return has_time and free_gpu_memory(device) >= GPU_MEMORY_PER_RUN
 
 
 def threads_per_job(jobs: int) -> int:

@@ -6,6 +6,7 @@ Torch is imported only where a device is used: names are checked without.
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noisybench.errors import InvalidValue
@@ -36,6 +37,11 @@ def choose_device(name: str) -> "torch.device":
     kind, _, index = name.partition(":")
     if not available[kind] or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
         there = ", ".join(kind for kind, yes in available.items() if yes)
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if available["cuda"]:
+            there += f"; CUDA has {torch.cuda.device_count()}, counted from cuda:0"
+        if visible is not None:
+            there += f", of CUDA_VISIBLE_DEVICES={visible}"
         raise InvalidValue(f"device is '{name}', but this machine offers only: {there}.")
     return torch.device(name)
 
@@ -55,7 +61,7 @@ def device_label(device: "torch.device", threads: int | None = None) -> str:
     import torch
 
     if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
+        return f"cuda ({torch.cuda.get_device_name(device)}{', MPS' if has_mps() else ''})"
     return f"{device} ({threads or torch.get_num_threads()} threads)"
 
 
@@ -101,8 +107,39 @@ def set_up(device: "torch.device", precision: str, deterministic: bool = False) 
         torch.backends.cudnn.deterministic = deterministic
 
 
-def gpu_memory(name: str) -> int:
-    """The bytes of memory of a GPU, or of the part of one that this process may use."""
+def free_gpu_memory(device: "torch.device | str") -> int:
+    """The free bytes of memory of a GPU, or of the instance (MIG) that this process sees of one."""
     import torch
 
-    return int(torch.cuda.get_device_properties(name).total_memory)
+    gpu = torch.cuda.get_device_properties(device)
+    try:
+        # Unlike CUDA itself, NVML takes no memory of the GPU for this process, and no turn on a GPU that
+        # serves one process at a time.
+        if _is_whole(device):
+            return int(gpu.total_memory - torch.cuda.device_memory_used(device))
+    except Exception:  # of many kinds: the library, its Python module or the right to ask may be missing
+        pass
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def gpu_occupancy(device: "torch.device | str") -> float | None:
+    """The share of the last second in which a GPU computed, from 0 to 1; None if NVML cannot say."""
+    import torch
+
+    try:
+        return torch.cuda.utilization(device) / 100 if _is_whole(device) else None
+    except Exception:  # as above
+        return None
+
+
+def _is_whole(device: "torch.device | str") -> bool:
+    """Whether a GPU is no instance (MIG), which has memory of its own that NVML counts for the whole."""
+    import torch
+
+    return " MIG " not in torch.cuda.get_device_properties(device).name
+
+
+def has_mps() -> bool:
+    """Whether CUDA's Multi-Process Service runs, by which several processes compute on a GPU at the same time
+    instead of in turns.  Processes use it by themselves; noisybench never starts it."""
+    return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noisybench.errors import InvalidValue
+from noisybench.training.device import choose_precision, free_gpu_memory
 
 if TYPE_CHECKING:
     import torch
@@ -53,9 +54,7 @@ def free(device: "torch.device | None" = None) -> float:
     import psutil
 
     if device is not None and device.type == "cuda":
-        import torch
-
-        return float(torch.cuda.mem_get_info(device)[0])
+        return float(free_gpu_memory(device))
     return float(min(psutil.virtual_memory().available, memory() or math.inf))
 
 
@@ -88,7 +87,6 @@ def of_network(config: "Config", dataset: "Dataset", device: "torch.device") -> 
     """
     import torch
 
-    from noisybench.training.device import choose_precision
     from noisybench.training.loop import build_model
 
     # Tensors of this device have a shape and no memory.
