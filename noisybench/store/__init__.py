@@ -160,12 +160,14 @@ class Store(Tables):
 
     def complete(self, run: str, result: Result, reason: str = "") -> None:
         """Record what a run measured.  reason: why it ended before its last epoch, if it did."""
-        self._end(run, "completed", {**asdict(result), "reason": reason or None})
+        with self.transaction():
+            self._set(run, "completed", {**asdict(result), "reason": reason or None})
 
     def end(self, run: str, status: str, reason: str) -> None:
         """Record that a run failed or was interrupted, and why; a run that has completed stays completed."""
         if self.find(run)["status"] != "completed":
-            self._end(run, status, {"reason": reason})
+            with self.transaction():
+                self._set(run, status, {"reason": reason})
 
     def delete(self, runs: Iterable[str]) -> None:
         """Delete runs, all that belongs to them, and their networks.
@@ -195,10 +197,6 @@ class Store(Tables):
                 # Checked again: another process may have continued a run meanwhile.
                 for row in dead():
                     self._set(row["id"], "interrupted", {"reason": f"process {row['pid']} was killed"})
-
-    def _end(self, run: str, status: str, values: Mapping[str, Any]) -> None:
-        with self.transaction():
-            self._set(run, status, values)
 
     def _set(self, run: str, status: str, values: Mapping[str, Any]) -> None:
         """Write how a run ended; within a transaction.

@@ -81,11 +81,6 @@ class Attempt:
         """A sort key: when the attempt ended; further values put ties into a fixed order."""
         return (*(str(self.row[name] or "") for name in ("ended", "started", "host", "pid")), self.content)
 
-    @property
-    def progress(self) -> tuple[int, tuple[str, ...]]:
-        """A sort key of unfinished attempts: the number of epochs."""
-        return self.epochs, self.age
-
     def at_rest(self) -> "Attempt":
         """The attempt as its copy is stored: a running one becomes interrupted."""
         if not self.running:
@@ -230,7 +225,7 @@ def _kept(own: Sequence[Attempt], others: Sequence[Attempt]) -> tuple[list[Attem
     running = [attempt for attempt in own if attempt.running]
     if new:
         return [*running, *new], [attempt for attempt in own if not attempt.running]
-    best = running or [max([*own, *others], key=lambda attempt: attempt.progress)]
+    best = running or [max([*own, *others], key=lambda attempt: (attempt.epochs, attempt.age))]
     return best, [attempt for attempt in own if attempt not in best]
 
 

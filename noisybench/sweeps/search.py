@@ -168,14 +168,14 @@ class Search(Parallel):
             self.read()
 
     def next_setting(self) -> Setting | None:
-        """The setting to train next: an unfinished one, else a new one; None if there are enough."""
-        return self._unfinished() or self._proposed()
+        """The setting to train next; None if there are enough.
 
-    def _unfinished(self) -> Setting | None:
-        """The setting of a trial that was interrupted or lacks seeds."""
-        return next(
-            (t.setting for t in self.trials if t.state == "open" and t.setting not in self.asked), None
-        )
+        This is the setting of a trial that was interrupted or lacks seeds, else a new one.
+        """
+        for trial in self.trials:
+            if trial.state == "open" and trial.setting not in self.asked:
+                return trial.setting
+        return self._proposed()
 
     def _proposed(self) -> Setting | None:
         """A new setting; None if there are enough, or the space seems to have no more."""
