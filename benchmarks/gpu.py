@@ -4,16 +4,29 @@
 there when it is called again, and leaves gpu.json and gpu.md.  Without CUDA it says so.
 """
 
+import math
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 
 from benchmarks.acceptance import Found, Plan, Verdict, last_line
 from benchmarks.hardware import hardware
 from benchmarks.timing import Goal, Row
 
-CELLS = tuple((rate, loss) for rate in (0.4, 0.6) for loss in ("lq", "trunc-lq"))
+# The cells of Table 1, in the order in which they are measured, each with five seeds.
+CELLS = tuple(
+    (noise, rate, loss)
+    for noise, rates, losses in (
+        ("uniform", (0.4, 0.6), ("lq", "trunc-lq")),
+        ("uniform", (0.4, 0.6), ("cce", "forward-t")),
+        ("class-dependent", (0.2, 0.4), ("cce", "forward-t", "lq", "trunc-lq")),
+    )
+    for rate in rates
+    for loss in losses
+)
+SEEDS = range(5)
 
 STEPS = {
     "ceilings": "products of matrices and copies of memory, at best",
@@ -29,13 +42,20 @@ STEPS = {
     "usual-2": "epoch of the usual loop with 2 workers, in torch's defaults and in strict float32",
     "usual-16": "the same with 16 workers",
     **{f"sweep-{jobs}": f"four runs of lq with 3 epochs, {jobs} at once" for jobs in (1, 2, 3, 4)},
-    **{f"cell-{rate}-{loss}": f"cifar10, uniform {rate}, {loss}, seed 0" for rate, loss in CELLS},
+    **{
+        f"cell-{noise},{rate},{loss},{seed}": f"cifar10, {noise} {rate}, {loss}, seed {seed}"
+        for cells, seeds in ((CELLS[:4], SEEDS[:1]), (CELLS[:4], SEEDS[1:]), (CELLS[4:], SEEDS))
+        for seed in seeds
+        for noise, rate, loss in cells
+    },
 }
 # Runs of Table 1, and the epochs of each.
 TABLE1 = (("cifar10", 240, 120), ("cifar10", 240, 150), ("fashion-mnist", 240, 120))
 # The same comparison on a CPU with bfloat16 gives up to 2e-7, and 2.3e-2.
 FP32, BF16 = 1e-3, 3e-2
-EPOCH, HOURS, POINTS = 2.0, 50.0, 1.0
+POINTS = 1.0
+# How many times faster than the usual loop, by its settings.
+GOALS = {"defaults": 2.5, "strict float32": 4.0}
 
 
 def measure() -> list[Row]:
@@ -45,7 +65,8 @@ def measure() -> list[Row]:
         print("There is no CUDA device here: nothing was measured.", file=sys.stderr)
         return []
     folder = Path(os.environ.get("NOISYBENCH_GPU_RESULTS", "gpu-acceptance"))
-    plan = Plan(STEPS, [sys.executable, "-m", "benchmarks.gpu"], hardware(), judge)
+    machine = hardware().rpartition(", ")[0]  # without the date: the plan may go on tomorrow
+    plan = Plan(STEPS, [sys.executable, "-m", "benchmarks.gpu"], machine, judge)
     plan.carry_out(folder, lambda line: print(line, file=sys.stderr, flush=True))
     print((folder / "gpu.md").read_text(), file=sys.stderr)
     return rows(plan.found(folder))
@@ -57,9 +78,16 @@ def judge(found: Mapping[str, Found]) -> list[Verdict]:
     def verdict(what: str, step: str, holds: bool | None, text: str) -> Verdict:
         return Verdict(what, holds if step in found else None, text if step in found else "")
 
+    def at_most(what: str, step: str, bound: float, value: float, unit: str) -> Verdict:
+        return verdict(f"{what} {bound:g}{unit}", step, value <= bound, f"{value:.3g}{unit}")
+
+    def hours(way: str) -> float:
+        return sum(runs * n * epochs.get(f"{dataset} {way}", math.inf) / 3600 for dataset, runs, n in TABLE1)
+
     gradients, epochs = found.get("gradients", {}), found.get("epochs", {})
-    seconds = epochs.get("cifar10 captured", 0.0)
-    hours = sum(runs * n * epochs.get(f"{dataset} captured", 0.0) / 3600 for dataset, runs, n in TABLE1)
+    usual, alone = found.get("usual-16", {}), epochs.get("cifar10 captured, training alone", math.inf)
+    deterministic = found.get("captured", {}).get("cost of deterministic", math.inf)
+    captured, compiled = (epochs.get(f"cifar10 {way}", math.inf) for way in ("captured", "compiled"))
     verdicts = [
         verdict("the same batches", "batches", found.get("batches", {}).get("different") == 0, ""),
         verdict(
@@ -77,20 +105,31 @@ def judge(found: Mapping[str, Found]) -> list[Verdict]:
             bool(found.get("replay")) and all(found["replay"].values()),
             str(found.get("replay")),
         ),
-        verdict(
-            f"an epoch of resnet34 takes at most {EPOCH:g} s", "epochs", seconds <= EPOCH, f"{seconds:.3g} s"
-        ),
-        verdict(f"Table 1 in under {HOURS:g} GPU-hours", "epochs", hours < HOURS, f"{hours:.3g} h"),
-    ]
-    for rate, loss in CELLS:
-        cell = found.get(f"cell-{rate}-{loss}", {})
-        ours, paper = cell.get("test_accuracy", 0.0), cell.get("paper", 0.0)
-        verdicts.append(
+        at_most("deterministic cuDNN, to be the default, costs at most", "captured", 1.05, deterministic, ""),
+        at_most("an epoch of resnet34, captured, takes at most", "epochs", 2.0, captured, " s"),
+        at_most("an epoch of resnet34, compiled and captured, takes at most", "epochs", 1.3, compiled, " s"),
+        at_most("Table 1, captured, takes at most", "epochs", 50, hours("captured"), " h"),
+        at_most("Table 1, compiled and captured, takes at most", "epochs", 35, hours("compiled"), " h"),
+        *(
             verdict(
-                f"{loss} at {rate} within {POINTS:g} points of the paper",
-                f"cell-{rate}-{loss}",
-                abs(ours - paper) <= POINTS,
-                f"{ours:.2f}, paper {paper:.2f}",
+                f"{goal:g} times the usual loop with 16 workers, {setting}",
+                "epochs" if usual else "usual-16",
+                usual.get(setting, 0.0) / alone >= goal,
+                f"{usual.get(setting, 0.0) / alone:.3g}",
+            )
+            for setting, goal in GOALS.items()
+        ),
+    ]
+    for noise, rate, loss in CELLS:
+        steps = [f"cell-{noise},{rate},{loss},{seed}" for seed in SEEDS]
+        measured = [found[step] for step in steps if step in found]
+        ours = fmean(cell["test_accuracy"] for cell in measured) if measured else 0.0
+        paper = measured[0]["paper"] if measured else 0.0
+        verdicts.append(
+            Verdict(
+                f"{loss} at {noise} {rate} within {POINTS:g} points of the paper",
+                abs(ours - paper) <= POINTS if measured else None,
+                f"{ours:.2f} of {len(measured)} seeds, paper {paper:.2f}" if measured else "",
             )
         )
     return verdicts
@@ -109,7 +148,7 @@ def rows(found: Mapping[str, Found]) -> list[Row]:
             Goal("speed-up", goal),
         )
         for workers, step in ((2, "usual-2"), (16, "usual-16"))
-        for setting, goal in (("defaults", 2.5), ("strict float32", 4.0))
+        for setting, goal in GOALS.items()
         if ours is not None and step in found
     ]
 

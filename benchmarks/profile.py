@@ -1,5 +1,6 @@
 """Where the time of a training step goes, by torch.profiler: the reason why a speed-up is what it is."""
 
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.setting import NETWORKS, Setting
@@ -47,6 +48,8 @@ def of(training: Training, steps: list[Step]) -> dict[str, float]:
             training._step(step)
     seconds = dict.fromkeys([*PARTS, REST], 0.0)
     for event in profiler.key_averages():
+        if event.device_type == DeviceType.CUDA:
+            continue  # a kernel, whose time is that of its operation
         spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         part = next((part for part, names in PARTS.items() if event.key.startswith(names)), REST)
         seconds[part] += spent / 1e6

@@ -1,5 +1,6 @@
 """How a run uses a GPU: what is refused, what happens where a step cannot be recorded, and what is told."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +101,42 @@ def test_deterministic_runs_take_no_algorithm_by_its_speed(
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def test_long_runs_on_a_gpu_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_runs_are_compiled_and_shorter_ones_where_the_code_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(compiled, "find_spec", lambda name: name)
-    assert compiled.compiles("auto", CUDA, compiled.LONG)
-    assert not compiled.compiles("auto", CUDA, compiled.LONG - 1)
-    assert not compiled.compiles("auto", CPU, compiled.LONG)
-    assert compiled.compiles("on", CPU, 1) and not compiled.compiles("off", CUDA, compiled.LONG)
+    mark, table_1 = tmp_path / "mark", 120 * (45_000 // 128)
+    assert compiled.compiles("auto", table_1, mark)
+    assert not compiled.compiles("auto", table_1 // 2, mark) and compiled.compiles("on", 1, mark)
+    mark.touch()
+    assert compiled.compiles("auto", table_1 // 2, mark) and not compiled.compiles("auto", 100, mark)
+    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
+    assert not compiled.compiles("auto", table_1, mark)
 
 
-def test_a_network_that_cannot_be_compiled_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_code_is_kept_among_the_prepared_data_unless_torch_is_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NOISYBENCH_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+    assert compiled.mark_of(CPU, "cnn6").parent == Path("elsewhere")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    mark = compiled.mark_of(CPU, "cnn6", 128)
+    assert mark.parent == tmp_path / "compiled" == Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert mark == compiled.mark_of(CPU, "cnn6", 128) != compiled.mark_of(CPU, "cnn6", 64)
+
+
+def test_a_mark_is_left_once_code_has_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
+    mark = tmp_path / "new" / "mark"
+    made = compiled.Compiled(lambda x: x + 1, True, print, mark)
+    assert not mark.exists()
+    assert made(1) == 2 and mark.exists()
+
+
+def test_a_network_that_cannot_be_compiled_is_used_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def fails(function: Any, dynamic: bool) -> Any:
         def call(*arguments: Any) -> Any:
             raise torch._dynamo.exc.TorchDynamoException("no compiler")
@@ -122,9 +150,9 @@ def test_a_network_that_cannot_be_compiled_is_used_as_it_is(monkeypatch: pytest.
     made, plain = training(CPU, compile="on", tell=told.append), training(CPU)
     with pytest.raises(RunFailed, match="cannot be compiled"):
         list(made.run())
-    function = compiled.Compiled(lambda x: x + 1, False, told.append)
+    function = compiled.Compiled(lambda x: x + 1, False, told.append, tmp_path / "mark")
     assert function(1) == function(1) == 2
-    assert len(told) == 1 and "--compile off" in told[0]
+    assert len(told) == 1 and "--compile off" in told[0] and not (tmp_path / "mark").exists()
     assert made.model.state_dict().keys() == plain.model.state_dict().keys()
 
 

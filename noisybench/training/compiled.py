@@ -1,33 +1,54 @@
 """Networks compiled by torch: fewer kernels, each of which does more; the first step takes a minute or so."""
 
+import hashlib
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from noisybench.datasets import data_home
 from noisybench.errors import RunFailed
 
-# Steps of a run from which compiling pays by estimate: it saves about 1 ms a step of resnet34 on an H100.
-LONG = 20_000
+# Steps of a run from which compiling pays by estimate: it saves 1 ms or more a step of resnet34 on an H100,
+# and takes a minute, or ten seconds where an earlier run has left its code.  A run of Table 1 has 42,120.
+LONG, LONG_WITH_CODE = 40_000, 10_000
 
 
-def compiles(wanted: str, device: torch.device, steps: int) -> bool:
-    """Whether a run of so many steps compiles its networks.  wanted: "auto", "on" or "off"."""
+def compiles(wanted: str, steps: int, mark: Path) -> bool:
+    """Whether a run of so many steps on CUDA compiles its networks.  wanted: "auto" or "on".  mark: of
+    `mark_of`."""
     if wanted == "auto":
-        return device.type == "cuda" and steps >= LONG and find_spec("triton") is not None
+        return steps >= (LONG_WITH_CODE if mark.exists() else LONG) and find_spec("triton") is not None
     return wanted == "on"
+
+
+def mark_of(device: torch.device, *what: object) -> Path:
+    """The file that says that the code of a network, described by `what`, is kept for a device.
+
+    It lies with the code that torch keeps, in $TORCHINDUCTOR_CACHE_DIR; where that is not set, among the
+    prepared data and not among the temporary files, as torch would have it.
+    """
+    folder = os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(data_home() / "compiled"))
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return Path(folder, hashlib.sha256(repr((torch.__version__, where, what)).encode()).hexdigest()[:16])
 
 
 class Compiled:
     """A function of networks and tensors, compiled; the names in the networks' state stay as they are.
 
     must: whether code that cannot be compiled is an error; else `tell` is called, once, and the function is
-    used as it is.
+    used as it is.  mark: a file to make once the code is there.
     """
 
-    def __init__(self, function: Callable[..., Any], must: bool, tell: Callable[[str], None]) -> None:
-        self.function, self.must, self.tell = function, must, tell
+    def __init__(
+        self, function: Callable[..., Any], must: bool, tell: Callable[[str], None], mark: Path
+    ) -> None:
+        self.function, self.must, self.tell, self.mark = function, must, tell, mark
+        self.marked = False
         # For each shape of batch on its own: there are few.
         self.compiled: Callable[..., Any] | None = torch.compile(function, dynamic=False)
 
@@ -35,7 +56,7 @@ class Compiled:
         if self.compiled is None:
             return self.function(*arguments)
         try:
-            return self.compiled(*arguments)
+            result = self.compiled(*arguments)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
             if self.must:
@@ -46,3 +67,9 @@ class Compiled:
                 " --compile off leaves the attempt out."
             )
             return self.function(*arguments)
+        if not self.marked:
+            self.marked = True
+            with suppress(OSError):  # the next run does not know then, and that is all
+                self.mark.parent.mkdir(parents=True, exist_ok=True)
+                self.mark.touch()
+        return result

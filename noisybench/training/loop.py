@@ -24,7 +24,7 @@ from noisybench.results import Epoch, Pruning, Result
 from noisybench.seeding import torch_seed
 from noisybench.split import Split
 from noisybench.training.captured import Captured, captures
-from noisybench.training.compiled import Compiled, compiles
+from noisybench.training.compiled import Compiled, compiles, mark_of
 from noisybench.training.estimation import estimate_transition
 from noisybench.training.evaluation import accuracy, predict
 from noisybench.training.gpu_options import GpuOptions
@@ -157,10 +157,13 @@ class Training:
         self.predict: Callable[..., Tensor] = self.method.predict
         if gpu is not None and captures(gpu, device, self.method):
             self.captured = Captured(self._step, config.batch_size, device, gpu.capture == "on", tell)
-        steps = config.epochs * (len(split.train) // config.batch_size)
-        if gpu is not None and compiles(gpu.compile, device, steps):
-            self.forward = Compiled(self.forward, gpu.compile == "on", tell)
-            self.predict = Compiled(self.predict, gpu.compile == "on", tell)
+        if gpu is not None and (gpu.compile == "on" or (gpu.compile == "auto" and device.type == "cuda")):
+            steps = config.epochs * (len(split.train) // config.batch_size)
+            kind = (type(self.method).__name__, config.model, dataset.shape, dataset.n_classes)
+            mark = mark_of(device, *kind, config.batch_size, precision)
+            if compiles(gpu.compile, steps, mark):
+                self.forward = Compiled(self.forward, gpu.compile == "on", tell, mark)
+                self.predict = Compiled(self.predict, gpu.compile == "on", tell, mark)
         self.kept_rows = np.arange(len(split.train))
         self.n_kept = len(self.kept_rows)
         self.best = Best()

@@ -57,6 +57,8 @@ def work(content: bytes, fetch: Callable[[int], Mapping[str, Any]], post: Post) 
             for n, bundle in enumerate(request.data)
         }
         torch.set_num_threads(request.threads)
+        # The data home below ends with the run; compiled code is kept.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(scratch() / "compiled"))
         with _data_home(folder / "home", datasets):
             return _train(request, folder, RayObserver(post))
     except NoisybenchError as error:
