@@ -1,6 +1,6 @@
 """Where the time of a training step goes, by torch.profiler: the reason why a speed-up is what it is."""
 
-from torch.autograd import DeviceType
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.setting import NETWORKS, Setting
