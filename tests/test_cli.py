@@ -110,7 +110,7 @@ def test_labels_of_ones_own_are_trained_on(tmp_path: Path, database: Path) -> No
         {"noisy": (manifest.noisy + 1) % 10},
         {"transition": np.full((10, 10), 0.1)},
     ):
-        replace(manifest, **changes).write(file)
+        file.write_bytes(replace(manifest, **changes).encode())
         runs.append(as_json("train", "--labels", file, "--loss", "forward-t", *SHORT))
     assert len({run["run"] for run in runs}) == 3
 

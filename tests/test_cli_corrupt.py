@@ -167,7 +167,7 @@ def test_a_file_whose_labels_its_recipe_does_not_make_is_found(path: Path) -> No
     made = Manifest.read(path)
     noisy = made.noisy.copy()
     noisy[:3] = (noisy[:3] + 1) % 10
-    replace(made, noisy=noisy).write(path)
+    path.write_bytes(replace(made, noisy=noisy).encode())
     result = noisybench("corrupt", "--verify", path)
     assert result.exit_code == 1 and "3 of them" in result.stdout
 

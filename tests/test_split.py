@@ -70,7 +70,7 @@ def mask(**changes: Any) -> Mask:
 
 
 def test_a_mask_survives_its_file(tmp_path: Path) -> None:
-    mask().write(tmp_path / "mask.npz")
+    (tmp_path / "mask.npz").write_bytes(mask().encode())
     read = Mask.read(tmp_path / "mask.npz")
     assert np.array_equal(read.keep, mask().keep) and read.digest == mask().digest
     digits = datasets.load("digits")
@@ -92,13 +92,13 @@ def test_files_that_are_no_masks_are_refused(tmp_path: Path) -> None:
     np.savez(path, keep=np.ones(3, dtype=bool))
     with pytest.raises(DataError, match="mask.npz"):
         Mask.read(path)
-    mask(keep=np.ones(N)).write(path)
+    path.write_bytes(mask(keep=np.ones(N)).encode())
     with pytest.raises(DataError, match="bool"):
         Mask.read(path)
 
 
 @pytest.mark.parametrize("name, value", [("rate", [0.4]), ("seed", 0.5), ("threshold", True), ("run", 3)])
 def test_a_mask_with_a_value_of_another_type_is_refused(tmp_path: Path, name: str, value: Any) -> None:
-    mask(**{name: value}).write(tmp_path / "mask.npz")
+    (tmp_path / "mask.npz").write_bytes(mask(**{name: value}).encode())
     with pytest.raises(DataError, match=f"its {name} must be"):
         Mask.read(tmp_path / "mask.npz")

@@ -88,11 +88,10 @@ def train(
     from noisybench.store import Store
     from noisybench.store.host import network_warning
     from noisybench.sweeps.resources import follow_quota
-    from noisybench.sweeps.run import run, run_data
+    from noisybench.sweeps.run import check_memory, run, run_data
     from noisybench.sweeps.sweep import plan, planned
     from noisybench.training.device import check_device, choose_device
     from noisybench.training.gpu_options import GpuOptions
-    from noisybench.training.memory import check_network
 
     check_device(device)
     gpu = GpuOptions(capture, compiled, deterministic)
@@ -127,7 +126,8 @@ def train(
         data = run_data(config, inputs)
         chosen = choose_device(device)
         gpu.check(chosen.type)
-        check_network(config, data.dataset, chosen)
+        for job in jobs:
+            check_memory(job.config, data, chosen)
         follow_quota()
         store = Store.open(db)
     for job in jobs:

@@ -75,10 +75,6 @@ class Manifest:
         """The fraction of labels that are wrong."""
         return realised_rate(self.clean, self.noisy)
 
-    def write(self, path: Path) -> None:
-        """Write `encode` to a file, whole or not at all.  Raises DataError."""
-        npz.write(path, self.encode())
-
     def encode(self) -> bytes:
         """The labels as an .npz file without pickles."""
         metadata = {
@@ -99,7 +95,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """Read what `write` wrote.  Raises DataError, naming the file, for anything else."""
+        """Read what `encode` made.  Raises DataError, naming the file, for anything else."""
         metadata, arrays = npz.read(path, WHAT)
         if isinstance(metadata.get("format"), int) and metadata["format"] > FORMAT:
             raise DataError(

@@ -42,10 +42,6 @@ class Mask:
         """A hash of the mask: part of the identity of a run that trains with it."""
         return hashlib.sha256(self.fingerprint.encode() + np.packbits(self.keep).tobytes()).hexdigest()[:16]
 
-    def write(self, path: Path) -> None:
-        """Write `encode` to a file, whole or not at all.  Raises DataError."""
-        npz.write(path, self.encode())
-
     def encode(self) -> bytes:
         """The mask as an .npz file without pickles."""
         described = {name: value for name, value in vars(self).items() if name not in ARRAYS}
@@ -53,7 +49,7 @@ class Mask:
 
     @classmethod
     def read(cls, path: Path) -> "Mask":
-        """Read what `write` wrote.  Raises DataError, naming the file, for anything else."""
+        """Read what `encode` made.  Raises DataError, naming the file, for anything else."""
         described, arrays = npz.read(path, WHAT)
         names = [f.name for f in fields(cls)]
         if sorted([*described, *arrays]) != sorted(names):

@@ -79,13 +79,22 @@ def run_data(config: Config, inputs: Inputs) -> RunData:
     return RunData(dataset, split(config, dataset, corruption.given, keep), corruption, inputs.pretrained)
 
 
+def check_memory(config: Config, data: RunData, device: "torch.device") -> None:
+    """Raise InvalidValue where the network or the images do not fit into the free memory of the device."""
+    from noisybench.training.memory import check_network, check_pixels
+
+    check_network(config, data.dataset, device)
+    check_pixels(config, data.dataset, data.split, device)
+
+
 def run(
     job: Job, store: Store, device: "torch.device", observer: RunObserver, data: RunData | None = None
 ) -> Row:
     """Carry out a run, unless the store has it completed already, and return its row.
 
     A run that was killed goes on from the state that it last wrote.  However the run ends, the store says so.
-    data: of `run_data`, where the caller has loaded it already.  Raises InputError, RunBusy, and RunFailed.
+    data: of `run_data`, where the caller has loaded and checked it (`check_memory`) already.
+    Raises InputError, RunBusy, and RunFailed.
     """
     from noisybench.training.resume import Resume
 
@@ -95,15 +104,14 @@ def run(
         # A process that was killed just after its run had completed leaves the state of the run.
         Resume.remove(store.folder(done["id"]))
         return done
-    data = data or run_data(config, job.inputs)
+    if data is None:
+        data = run_data(config, job.inputs)
+        check_memory(config, data, device)
 
     from noisybench.training.checkpoints import Checkpoint
     from noisybench.training.device import choose_precision, set_up
     from noisybench.training.loop import Training
-    from noisybench.training.memory import check_network, check_pixels
 
-    check_network(config, data.dataset, device)
-    check_pixels(config, data.dataset, data.split, device)
     precision = choose_precision(config.precision, device)
     set_up(device, precision, gpu.deterministic)
     try:
