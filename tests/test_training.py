@@ -45,6 +45,14 @@ def same_bits(a: Training, b: Training) -> bool:
     return all(torch.equal(x, y) for x, y in states)
 
 
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_steps_that_are_measured_together_give_the_numbers_of_each_alone(at_once: int) -> None:
+    usual, other = training(loss="lq"), training(loss="lq")
+    other.sums.at_once = at_once
+    assert list(usual.run()) and list(other.run())
+    assert measured(usual) == measured(other)
+
+
 @pytest.mark.parametrize("model", ["mlp", "resnet8(width=8)"])
 def test_one_seed_gives_identical_bits(model: str) -> None:
     values = {

@@ -31,6 +31,9 @@ from noisybench.training.gpu_options import GpuOptions
 
 # Fewer samples than this cannot be trained on: batch norm needs two.
 TOO_FEW = 2
+# So many steps are measured at a time on a CPU: between the operations of a step, which displace those of the
+# measurement from its caches, to measure costs several times as much.
+MEASURED_AT_ONCE = 32
 
 
 class Sums:
@@ -47,17 +50,32 @@ class Sums:
         self.sums = torch.zeros(2, 3, dtype=dtype, device=wrong.device)
         # In which row each sample counts: looked up in each step, not computed.
         self.counts_in = torch.stack([~wrong, wrong]).to(dtype)
+        # A recorded step on a GPU measures itself.
+        self.at_once = MEASURED_AT_ONCE if wrong.device.type == "cpu" else 1
+        self.waiting: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
     def zero(self) -> None:
+        self.waiting.clear()
         self.sums.zero_()
 
     def add(self, losses: Tensor, logits: Tensor, given: Tensor, rows: Tensor) -> None:
+        self.waiting.append((losses, logits, given, rows))
+        if len(self.waiting) >= self.at_once:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        for step in self.waiting:
+            self._add(*step)
+        self.waiting.clear()
+
+    def _add(self, losses: Tensor, logits: Tensor, given: Tensor, rows: Tensor) -> None:
         softmax = log_likelihood(logits, given).exp()
         values = torch.stack([losses, softmax, torch.ones_like(losses)], dim=1)
         self.sums += self.counts_in.index_select(1, rows) @ values.to(self.sums.dtype)
 
     def means(self) -> tuple[float, float | None, float | None]:
         """The mean loss, and the mean softmax over correct and over wrong labels, None without any."""
+        self._add_waiting()
         correct, wrong = self.sums.tolist()
         loss = (correct[0] + wrong[0]) / (correct[2] + wrong[2])
         return loss, *(softmax / n if n else None for _, softmax, n in (correct, wrong))
