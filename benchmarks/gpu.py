@@ -82,7 +82,8 @@ def judge(found: Mapping[str, Found]) -> list[Verdict]:
         return verdict(f"{what} {bound:g}{unit}", step, value <= bound, f"{value:.3g}{unit}")
 
     def hours(way: str) -> float:
-        return sum(runs * n * epochs.get(f"{dataset} {way}", math.inf) / 3600 for dataset, runs, n in TABLE1)
+        seconds = [runs * n * epochs.get(f"{dataset} {way}", math.inf) for dataset, runs, n in TABLE1]
+        return math.fsum(seconds) / 3600
 
     gradients, epochs = found.get("gradients", {}), found.get("epochs", {})
     usual, alone = found.get("usual-16", {}), epochs.get("cifar10 captured, training alone", math.inf)
