@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from curves import ADAM, FIG1, FIG2, MADE, add, filled
+from test_store import RESULT
 
 from noisybench.config import Config
 from noisybench.errors import InvalidValue
@@ -94,7 +95,7 @@ def test_accuracies_are_percent_and_losses_are_not(store: Store) -> None:
     for loss in ("lq(q=0)", "lq(q=1)"):
         run = store.begin(Config.create(dataset="cifar10", loss=loss, epochs=1), MADE)
         store.add(run, Epoch(1, 1.0, 1.5, 0.4, 0.4, 0.25, 0.1, 90, 0.5, 0.5, 1.0))
-        store._end(run, "completed", {})
+        store.complete(run, RESULT)
     (top,), (bottom,) = figure(store, "fig2").rows
     assert [line.points["mean"].tolist() for line in top.lines] == [[25.0], [25.0]]
     assert [line.points["mean"].tolist() for line in bottom.lines] == [[1.5], [1.5]]
@@ -123,7 +124,7 @@ def test_a_place_with_nothing_to_compare_has_no_panel(store: Store) -> None:
 
 def test_runs_without_epochs_are_not_drawn(store: Store) -> None:
     for setting in (CCE, LQ):
-        store._end(store.begin(Config.create(**setting, rate=0.4), MADE), "completed", {})
+        store.complete(store.begin(Config.create(**setting, rate=0.4), MADE), RESULT)
     assert figure(store).rows == []
 
 

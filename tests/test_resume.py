@@ -252,7 +252,7 @@ def test_what_a_state_counts_on_is_on_the_disk_before_it(
 
     monkeypatch.setattr(store, "sync", watched)
     monkeypatch.setattr("noisybench.training.resume.save", lambda state, path: said.append("state"))
-    running.run(Config.create(train_size=100, epochs=1), store, CPU, RunObserver())
+    running.run(running.Job(Config.create(train_size=100, epochs=1)), store, CPU, RunObserver())
     state = said.index("state")
     epoch = next(n for n, line in enumerate(said) if "INTO epochs" in line)
     levels = [line.rpartition(" ")[2] for line in said[:state] if "synchronous" in line]
