@@ -70,7 +70,8 @@ def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
 
 
 def check_temporary_folder() -> None:
-    """Raise InvalidValue where there is no place for temporary files: torch needs one to be imported."""
+    """Raise InvalidValue where there is no folder for temporary files, which parts of torch need to be
+    imported."""
     try:
         tempfile.gettempdir()
     except OSError as error:

@@ -12,6 +12,8 @@ import pytest
 from commands import noisybench
 from PIL import Image
 
+from noisybench.store import Store
+
 CODE = "from noisybench.cli import main; main()"
 
 
@@ -44,7 +46,7 @@ def test_without_a_home_folder(monkeypatch: pytest.MonkeyPatch, database: Path) 
     assert result.exit_code == 2 and "NOISYBENCH_HOME" in result.stderr and not database.exists()
 
 
-@pytest.mark.parametrize("command", ["sweep demo", "train", "data add cifar10", "report"])
+@pytest.mark.parametrize("command", ["sweep demo", "train", "data add cifar10"])
 def test_without_a_temporary_folder(command: str, monkeypatch: pytest.MonkeyPatch, database: Path) -> None:
     def none(*arguments: Any) -> str:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
@@ -53,6 +55,9 @@ def test_without_a_temporary_folder(command: str, monkeypatch: pytest.MonkeyPatc
     result = noisybench(*command.split())
     assert result.exit_code == 2 and "TMPDIR" in result.stderr, result.output
     assert result.stderr.count("\n") == 1 and not database.exists()
+    # As where all disks are full.
+    Store.open(database)
+    assert "no runs" in noisybench("report").stdout
 
 
 @pytest.mark.slow

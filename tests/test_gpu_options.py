@@ -106,12 +106,15 @@ def test_long_runs_are_compiled_and_shorter_ones_where_the_code_is_kept(
 ) -> None:
     monkeypatch.setattr(compiled, "find_spec", lambda name: name)
     mark, table_1 = tmp_path / "mark", 120 * (45_000 // 128)
-    assert compiled.compiles("auto", table_1, mark)
-    assert not compiled.compiles("auto", table_1 // 2, mark) and compiled.compiles("on", 1, mark)
+    assert compiled.compiles("auto", CUDA, table_1, mark)
+    assert not compiled.compiles("auto", CUDA, table_1 // 2, mark)
+    assert not compiled.compiles("auto", CPU, table_1, mark)
+    assert compiled.compiles("on", CPU, 1, mark)
     mark.touch()
-    assert compiled.compiles("auto", table_1 // 2, mark) and not compiled.compiles("auto", 100, mark)
+    assert compiled.compiles("auto", CUDA, table_1 // 2, mark)
+    assert not compiled.compiles("auto", CUDA, 100, mark)
     monkeypatch.setattr(compiled, "find_spec", lambda name: None)
-    assert not compiled.compiles("auto", table_1, mark)
+    assert not compiled.compiles("auto", CUDA, table_1, mark)
 
 
 def test_compiled_code_is_kept_among_the_prepared_data_unless_torch_is_told_otherwise(
@@ -122,15 +125,16 @@ def test_compiled_code_is_kept_among_the_prepared_data_unless_torch_is_told_othe
     assert compiled.mark_of(CPU, "cnn6").parent == Path("elsewhere")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     mark = compiled.mark_of(CPU, "cnn6", 128)
-    assert mark.parent == tmp_path / "compiled" == Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert mark.parent == tmp_path / "compiled"
     assert mark == compiled.mark_of(CPU, "cnn6", 128) != compiled.mark_of(CPU, "cnn6", 64)
 
 
 def test_a_mark_is_left_once_code_has_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
     mark = tmp_path / "new" / "mark"
     made = compiled.Compiled(lambda x: x + 1, True, print, mark)
-    assert not mark.exists()
+    assert not mark.exists() and os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(mark.parent)
     assert made(1) == 2 and mark.exists()
 
 

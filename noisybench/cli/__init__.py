@@ -24,7 +24,6 @@ from noisybench.cli import (
 )
 from noisybench.cli.console import brief, complain, remember_arguments, way_to_go_on
 from noisybench.errors import NoisybenchError
-from noisybench.files import check_temporary_folder
 from noisybench.sweeps import signals
 
 
@@ -46,7 +45,6 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            check_temporary_folder()
             return super().invoke(ctx)
         except NoisybenchError as error:
             complain(str(error))

@@ -285,7 +285,8 @@ def _watching(networks: int, first: int, epochs: int, quiet: bool) -> "Iterator[
         return
 
     def agreement(network: int, epoch: Epoch) -> str:
-        return f"{'held-out' if network < first else 'suspect'} agreement {epoch.val_accuracy:.1%}"
+        place = "held-out images" if network < first else "suspects"
+        return f"agreement on {place} {epoch.val_accuracy:.1%}"
 
     if is_terminal(stderr=True):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

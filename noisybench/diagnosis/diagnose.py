@@ -28,6 +28,7 @@ from noisybench.errors import InvalidValue
 from noisybench.labels.drawing import labels_sha256
 from noisybench.results import Epoch
 from noisybench.seeding import generator
+from noisybench.training.loop import TOO_FEW
 
 FOLDS = 5
 Watch = Callable[[int, Epoch], None]
@@ -169,15 +170,7 @@ def diagnose(
     anchors = estimate(evidence.held_out[seen], own[seen])
     evidence = replace(evidence, transition=anchors.smoothed)
     calibration = _calibration(chosen, evidence, planned, observations)
-    estimated = calibrated(anchors, calibration, len(rows))
-    suspects = np.argsort(chosen.compute(evidence), kind="stable")[: round(estimated.rate * len(rows))]
-    if chosen.second_look and 0 < len(suspects) < len(rows) - 1:
-        nothing = np.empty(0, np.int64)
-        part = Part(np.setdiff1d(np.arange(len(rows)), suspects), np.sort(suspects), own, nothing)
-        second = observed(count, part, in_second_half(config.epochs))
-        both = (evidence.log_probability + _evidence(own, [part], [second]).log_probability) / 2
-        evidence = replace(evidence, log_probability=both)
-    return Diagnosis(
+    first_look = Diagnosis(
         rows=rows,
         given=own,
         scores=chosen.compute(evidence),
@@ -185,10 +178,18 @@ def diagnose(
         probability=np.where(
             seen[:, None], (evidence.probability + evidence.held_out) / 2, evidence.probability
         ),
-        estimate=estimated,
+        estimate=calibrated(anchors, calibration, len(rows)),
         calibration=calibration,
         val_accuracy=[observation.val_accuracy for observation in observations],
     )
+    flagged = first_look.flagged
+    if not chosen.second_look or not flagged.any() or (~flagged).sum() < TOO_FEW:
+        return first_look
+    part = Part(np.flatnonzero(~flagged), np.flatnonzero(flagged), own, injected=np.empty(0, np.int64))
+    second = _evidence(own, [part], [observed(count, part, in_second_half(config.epochs))])
+    both = (evidence.log_probability + second.log_probability) / 2
+    evidence = replace(evidence, log_probability=both)
+    return replace(first_look, scores=chosen.compute(evidence), suggested=log_odds(evidence).argmax(axis=1))
 
 
 def n_networks(score: Score, networks: int | None, folds: int) -> int:

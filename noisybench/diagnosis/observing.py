@@ -27,6 +27,7 @@ from noisybench.training.resume import Resume, restore
 Labels = NDArray[np.int64]
 WHAT = "a record of `noisybench diagnose`"
 FINISHED = "finished.npz"
+
 Weight = Callable[[Epoch], float]
 
 
@@ -37,7 +38,7 @@ def by_accuracy(epoch: Epoch) -> float:
 
 
 def in_second_half(epochs: int) -> Weight:
-    """The weight of an epoch of so many: that of all in the second half is the same, of the others zero."""
+    """The weights of so many epochs: 1 in the second half, 0 before."""
     return lambda epoch: float(epoch.epoch > epochs // 2)
 
 
@@ -62,9 +63,8 @@ class Observation:
     margin, late_loss: (inside,), as of `scores.Evidence`, for the label that the network trained with.
     probability: (inside, classes), the softmax averaged over the epochs.  held_out: (outside, classes),
     averaged over their second half.  log_probability, held_out_log: the logarithm of these softmaxes,
-    averaged over all epochs by their weights.  features: (inside + outside,
-    units), of the last epoch, or (0, 0).  val_accuracy: the share of held-out images that are predicted as
-    their given label, by epoch.
+    averaged over all epochs by their weights.  features: (inside + outside, units), of the last epoch, or (0,
+    0).  val_accuracy: the share of held-out images that are predicted as their given label, by epoch.
     """
 
     margin: NDArray[np.float64]

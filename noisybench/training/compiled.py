@@ -18,21 +18,20 @@ from noisybench.errors import RunFailed
 LONG, LONG_WITH_CODE = 40_000, 10_000
 
 
-def compiles(wanted: str, steps: int, mark: Path) -> bool:
-    """Whether a run of so many steps on CUDA compiles its networks.  wanted: "auto" or "on".  mark: of
-    `mark_of`."""
-    if wanted == "auto":
-        return steps >= (LONG_WITH_CODE if mark.exists() else LONG) and find_spec("triton") is not None
-    return wanted == "on"
+def compiles(wanted: str, device: torch.device, steps: int, mark: Path) -> bool:
+    """Whether a run of so many steps compiles its networks.  wanted: "auto" or "on".  mark: of `mark_of`."""
+    if wanted == "on":
+        return True
+    enough = LONG_WITH_CODE if mark.exists() else LONG
+    return device.type == "cuda" and steps >= enough and find_spec("triton") is not None
 
 
 def mark_of(device: torch.device, *what: object) -> Path:
     """The file that says that the code of a network, described by `what`, is kept for a device.
 
-    It lies with the code that torch keeps, in $TORCHINDUCTOR_CACHE_DIR; where that is not set, among the
-    prepared data and not among the temporary files, as torch would have it.
+    It lies with the code, in $TORCHINDUCTOR_CACHE_DIR or, where that is not set, among the prepared data.
     """
-    folder = os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(data_home() / "compiled"))
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or data_home() / "compiled"
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return Path(folder, hashlib.sha256(repr((torch.__version__, where, what)).encode()).hexdigest()[:16])
 
@@ -49,6 +48,8 @@ class Compiled:
     ) -> None:
         self.function, self.must, self.tell, self.mark = function, must, tell, mark
         self.marked = False
+        # Torch itself would keep the code among the temporary files.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(mark.parent)
         # For each shape of batch on its own: there are few.
         self.compiled: Callable[..., Any] | None = torch.compile(function, dynamic=False)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noisybench.errors import InvalidValue
+from noisybench.files import check_temporary_folder
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +29,10 @@ def check_device(name: str) -> None:
 
 def choose_device(name: str) -> "torch.device":
     """The device called `name`; "auto" is the best there is.  Raises InvalidValue."""
+    check_device(name)
+    check_temporary_folder()
     import torch
 
-    check_device(name)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, there in available.items() if there)

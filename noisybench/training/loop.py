@@ -31,8 +31,8 @@ from noisybench.training.gpu_options import GpuOptions
 
 # Fewer samples than this cannot be trained on: batch norm needs two.
 TOO_FEW = 2
-# So many steps are measured at a time on a CPU: between the operations of a step, which displace those of the
-# measurement from its caches, to measure costs several times as much.
+# Steps that are measured at a time on a CPU: one by one, between the operations of training, the measurement
+# takes longer, since these drive its code and data out of the caches.
 MEASURED_AT_ONCE = 32
 
 
@@ -175,11 +175,11 @@ class Training:
         self.predict: Callable[..., Tensor] = self.method.predict
         if gpu is not None and captures(gpu, device, self.method):
             self.captured = Captured(self._step, config.batch_size, device, gpu.capture == "on", tell)
-        if gpu is not None and (gpu.compile == "on" or (gpu.compile == "auto" and device.type == "cuda")):
+        if gpu is not None and gpu.compile != "off":
             steps = config.epochs * (len(split.train) // config.batch_size)
             kind = (type(self.method).__name__, config.model, dataset.shape, dataset.n_classes)
             mark = mark_of(device, *kind, config.batch_size, precision)
-            if compiles(gpu.compile, steps, mark):
+            if compiles(gpu.compile, device, steps, mark):
                 self.forward = Compiled(self.forward, gpu.compile == "on", tell, mark)
                 self.predict = Compiled(self.predict, gpu.compile == "on", tell, mark)
         self.kept_rows = np.arange(len(split.train))
