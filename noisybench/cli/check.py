@@ -1,7 +1,6 @@
 """`noisybench check`: run the contract tests of a loss, method, noise or model."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,13 +8,7 @@ from noisybench.cli.arguments import AsJson
 from noisybench.cli.console import cell, console, print_json
 from noisybench.errors import RunFailed
 
-
-class Kind(StrEnum):
-    """What can be checked."""
-
-    loss = "loss"
-    model = "model"
-    noise = "noise"
+Kind = Literal["loss", "model", "noise"]
 
 
 def check(
@@ -26,7 +19,7 @@ def check(
             help="Loss, method, noise or model: path/to/file.py:name, or a known name such as lq(q=0.5).",
         ),
     ],
-    kind: Annotated[Kind, typer.Option(help="What NAME is.")] = Kind.loss,
+    kind: Annotated[Kind, typer.Option(help="What NAME is.")] = "loss",
     as_json: AsJson = False,
 ) -> None:
     """Check a loss, method, noise or model of your own.
@@ -43,7 +36,7 @@ def check(
         "milestones": "2",
         "trusted": 40,
     }
-    config = Config.from_user(**{**short, kind.value: name})
+    config = Config.from_user(**{**short, kind: name})
 
     from dataclasses import asdict
 
@@ -52,12 +45,12 @@ def check(
     from noisybench.training.contract import check_method, check_model, check_noise
 
     checks = {
-        Kind.loss: lambda: list(check_method(config)),
-        Kind.model: lambda: list(check_model(config.bound("model"))),
-        Kind.noise: lambda: list(check_noise(config.bound("noise"))),
+        "loss": lambda: list(check_method(config)),
+        "model": lambda: list(check_model(config.bound("model"))),
+        "noise": lambda: list(check_noise(config.bound("noise"))),
     }[kind]()
     if as_json:
-        print_json({kind.value: getattr(config, kind), "checks": [asdict(one) for one in checks]})
+        print_json({kind: getattr(config, kind), "checks": [asdict(one) for one in checks]})
     else:
         table = Table("check", "", "found", box=None, pad_edge=False)
         words = {True: "passed", False: "FAILED", None: ""}

@@ -24,6 +24,7 @@ from noisybench.errors import DataError, InvalidValue
 from noisybench.files import replacing
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
     from rich.text import Text
 
@@ -105,6 +106,11 @@ def tell(text: str) -> None:
     typer.echo(printable(text), err=True)
 
 
+def in_percent(share: float | None, digits: int) -> str:
+    """A fraction in percent; a dash where there is none."""
+    return "–" if share is None else f"{share:.{digits}%}"
+
+
 def brief(message: str) -> str:
     """A message as a terminal may print it, with the beginning and the end of each line that is too long."""
     half, lines = LONGEST // 2, message.split("\n")
@@ -120,6 +126,16 @@ def complain(message: str) -> None:
 def warn(message: str) -> None:
     """A warning on stderr."""
     typer.secho(brief(f"Warning: {message}"), err=True, fg=typer.colors.YELLOW)
+
+
+def selected(runs: "pd.DataFrame", where: Sequence[str]) -> "pd.DataFrame":
+    """The rows that meet the conditions of --where (see `select`); warns of values that no run has."""
+    from noisybench.reporting.selection import select
+
+    rows, unmatched = select(runs, where)
+    for sentence in unmatched:
+        warn(sentence)
+    return rows
 
 
 def print_json(value: Any) -> None:

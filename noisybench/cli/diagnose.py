@@ -15,7 +15,17 @@ import typer
 
 from noisybench import datasets
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Quiet
-from noisybench.cli.console import cell, check_folder, console, is_terminal, print_json, say, tell, write
+from noisybench.cli.console import (
+    cell,
+    check_folder,
+    console,
+    in_percent,
+    is_terminal,
+    print_json,
+    say,
+    tell,
+    write,
+)
 from noisybench.cli.options import config_options
 from noisybench.config import declared_fields
 from noisybench.diagnosis.scores import DEFAULT, SCORES, score_called
@@ -384,12 +394,9 @@ def _show_correctness(correct: "Correctness", classes: tuple[str, ...]) -> None:
         f"Against the true labels: {correct.n_wrong:,} of {correct.n:,} are wrong ({correct.rate:.1%}).\n"
         f"  precision at that number {correct.precision:.1%},"
         f" average precision {correct.average_precision:.1%}\n"
-        f"  of the distrusted {_share(correct.flagged_precision)} are wrong, of the wrong"
+        f"  of the distrusted {in_percent(correct.flagged_precision, 0)} are wrong, of the wrong"
         f" {correct.flagged_recall:.1%} are distrusted"
     )
-    recall = ", ".join(f"{name} {_share(value)}" for name, value in zip(classes, correct.recall, strict=True))
+    by_class = zip(classes, correct.recall, strict=True)
+    recall = ", ".join(f"{name} {in_percent(value, 0)}" for name, value in by_class)
     say(f"  recall by given class: {recall}")
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"

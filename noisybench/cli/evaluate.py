@@ -1,26 +1,20 @@
 """`noisybench evaluate`: measure the network of a completed run in detail."""
 
 from dataclasses import asdict
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Code, Database, Device, RunName
-from noisybench.cli.console import cell, console, print_json, say
+from noisybench.cli.console import cell, console, in_percent, print_json, say
+from noisybench.cli.corrupt import numbered
 
-
-class Part(StrEnum):
-    """The parts of a run's data."""
-
-    test = "test"
-    validation = "validation"
-    train = "train"
+Part = Literal["test", "validation", "train"]
 
 
 def evaluate(
     run: RunName,
-    split: Annotated[Part, typer.Option(help="Images to measure.")] = Part.test,
+    split: Annotated[Part, typer.Option(help="Images to measure.")] = "test",
     db: Database = DATABASE,
     device: Device = "auto",
     code: Code = None,
@@ -51,10 +45,11 @@ def evaluate(
     from noisybench.training.evaluation import evaluate as measure
 
     checkpoint = Checkpoint.read(store.folder(row["id"]), row)
-    dataset = datasets.load(row["dataset"]) if split is Part.test else checkpoint.dataset()
-    if split is Part.test:
+    if split == "test":
+        dataset = datasets.load(row["dataset"])
         images, labels = dataset.test_images, dataset.test_labels
     else:
+        dataset = checkpoint.dataset()
         rows = getattr(checkpoint, split).numpy()
         rows = rows[dataset.train_true[rows] != NO_CLASS]
         images, labels = dataset.train_images[rows], dataset.train_true[rows]
@@ -75,11 +70,10 @@ def evaluate(
     for header in ["most often taken for"] if wide else map(str, range(len(dataset.classes))):
         table.add_column(header, justify="left" if wide else "right")
     for index, name in enumerate(dataset.classes):
-        share = result.per_class[index]
         counts = result.confusion[index]
         table.add_row(
-            cell(name if name == str(index) else f"{index} {name}"),
-            "–" if share is None else f"{share:.1%}",
+            numbered(index, name),
+            in_percent(result.per_class[index], 1),
             *([cell(_confused(index, counts, dataset.classes))] if wide else map(str, counts)),
         )
     console().print(table)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, repeat
 
-from noisybench.cli.console import console, is_terminal, tell
+from noisybench.cli.console import console, in_percent, is_terminal, tell
 from noisybench.config import Config
 from noisybench.registry import shortened
 from noisybench.results import Epoch, Pruning
@@ -19,11 +19,10 @@ def describe(config: Config) -> str:
 def measures(event: Epoch | Pruning) -> str:
     """An epoch or a pruning in a few words."""
     if isinstance(event, Pruning):
-        precision = "–" if event.precision is None else f"{event.precision:.0%}"
-        recall = "–" if event.recall is None else f"{event.recall:.0%}"
         return (
             f"pruned: kept {event.n_kept:,}, dropped {event.n_dropped:,}"
-            f" (precision {precision}, recall {recall}) by the network of epoch {event.model_epoch}"
+            f" (precision {in_percent(event.precision, 0)}, recall {in_percent(event.recall, 0)})"
+            f" by the network of epoch {event.model_epoch}"
         )
     return (
         f"loss {event.train_loss:.3f}  val loss {event.val_loss:.3f}  val {event.val_accuracy:.1%}"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Code, Database, Device, Overwrite, RunName
-from noisybench.cli.console import STDOUT, check_json, print_json, say, warn, write
+from noisybench.cli.console import STDOUT, check_json, in_percent, print_json, say, warn, write
 from noisybench.losses.per_sample import K
 from noisybench.options import OptionSpec
 
@@ -88,11 +88,7 @@ def prune(
     say(
         f"Of the {len(trained):,} training samples of run {row['id']}, {pruning.n_kept:,} are kept and"
         f" {pruning.n_dropped:,} dropped (network of epoch {checkpoint.epoch}, k={k:g}).\n"
-        f"  precision {_share(pruning.precision)} of the dropped have a wrong label\n"
-        f"  recall    {_share(pruning.recall)} of the wrong labels are dropped\n"
+        f"  precision {in_percent(pruning.precision, 1)} of the dropped have a wrong label\n"
+        f"  recall    {in_percent(pruning.recall, 1)} of the wrong labels are dropped\n"
         f"Written to {out}."
     )
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"

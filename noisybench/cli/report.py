@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from noisybench.cli.arguments import DATABASE, Database, Overwrite, Where
-from noisybench.cli.console import console, is_terminal, say, warn, write
+from noisybench.cli.console import console, is_terminal, say, selected, write
 from noisybench.errors import InvalidValue
 from noisybench.registry import Registry
 from noisybench.reporting import audit as audits
@@ -20,7 +20,6 @@ from noisybench.reporting.formats import FORMATS
 from noisybench.reporting.plotting import FILE_TYPES, check_suffix, draw
 from noisybench.reporting.published import MARGIN, SOURCES, compare_with_published
 from noisybench.reporting.ranks import rank_table
-from noisybench.reporting.selection import select
 from noisybench.reporting.tables import TABLES, Table
 
 if TYPE_CHECKING:
@@ -136,9 +135,7 @@ def report(
     by_suffix = SUFFIXES.get(out.suffix.lower(), FORM) if out else FORM
     form = str(FORMATS.bind(form or by_suffix))
     store = Store.read(db)
-    runs, unmatched = select(store.results(), where or [])
-    for sentence in unmatched:
-        warn(sentence)
+    runs = selected(store.results(), where or [])
 
     if figure is not None:
         write_figure(figure, runs, store.mean_curves, out, overwrite, table=laid_out, by=by)

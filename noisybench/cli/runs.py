@@ -1,7 +1,10 @@
 """`noisybench runs`: list, show, delete, merge and export runs of a store."""
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from shutil import get_terminal_size
 from socket import gethostname
 from textwrap import wrap
@@ -9,17 +12,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noisybench.cli import export, merge
-from noisybench.cli.arguments import DATABASE, AsJson, Database, RunName, Where
-from noisybench.cli.console import is_terminal, print_json, say, tell, warn
+from noisybench.cli.arguments import DATABASE, AsJson, Database, Overwrite, RunName, Where
+from noisybench.cli.console import (
+    STDOUT,
+    complain,
+    in_percent,
+    is_terminal,
+    print_json,
+    printable,
+    say,
+    selected,
+    tell,
+    write,
+)
 from noisybench.cli.corrupt import MATRIX_CLASSES
 from noisybench.cli.progress import measures
 from noisybench.config import declared_fields
-from noisybench.errors import InvalidValue, join_limited
+from noisybench.errors import InvalidValue, RunFailed, join_limited
 from noisybench.registry import shortened
 from noisybench.results import Epoch, Pruning
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from noisybench.store import Row, Store
 
 app = typer.Typer(
@@ -66,7 +81,7 @@ def table_of_runs(rows: Sequence["Row"], width: int | None) -> Iterator[str]:
     texts = [
         [
             *(row["id"], row["status"], row["dataset"], shortened(row["noise"]), f"{row['rate']:g}"),
-            *(row["loss"], str(row["seed"]), _percent(row["test_accuracy"]), row["started"][:16]),
+            *(row["loss"], str(row["seed"]), in_percent(row["test_accuracy"], 2), row["started"][:16]),
         ]
         for row in rows
     ]
@@ -169,8 +184,108 @@ def _confirmed(question: str) -> bool:
         ) from None
 
 
-app.command()(merge.merge)
-app.command()(export.export)
+@app.command()
+def merge(
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE...", help="SQLite files of runs; they are not changed.")
+    ],
+    into: Annotated[Path, typer.Option("--into", help="Store to merge into; created if it does not exist.")],
+    as_json: AsJson = False,
+) -> None:
+    """Merge the runs of several stores into one.
+
+    Each run is stored once, with its network; merging again adds nothing. Completed attempts at one run with
+    different measurements are all kept, and the one that completed last counts. Attempts that contradict
+    each other (other noisy labels, or other numbers from one version on one kind of CPU) are listed, and the
+    exit code is 1.
+    """
+    from noisybench.store.merge import merge as bring_together
+
+    done = bring_together(stores, into)
+    already = len(done.copies) - len(done.added)
+    if as_json:
+        found = [asdict(contradiction) for contradiction in done.contradictions]
+        print_json(
+            {
+                "into": str(into),
+                "added": done.added,
+                "already": already,
+                "left_out": done.left_out,
+                "contradictions": found,
+            }
+        )
+    else:
+        unfinished = f", {done.left_out} unfinished left out" if done.left_out else ""
+        added = "1 run" if len(done.added) == 1 else f"{len(done.added)} runs"
+        say(f"{into}: {added} added, {already} already there{unfinished}.")
+    for one in done.contradictions:
+        complain(f"{one.config}: {one.first} and {one.second} contradict each other: {one.differs}.")
+    if done.contradictions:
+        count = len(done.contradictions)
+        raise RunFailed(
+            f"{count} contradiction{'s' if count > 1 else ''}. {into} has all these attempts; the one that"
+            " completed last counts. If you know which is wrong, remove it with `noisybench runs delete`."
+        )
+
+
+@app.command()
+def export(
+    table: Annotated[
+        str,
+        typer.Option(
+            help="results: for each config the attempt that counts; runs: all attempts; curves: epochs with"
+            " the settings of their run; or epochs, prunings, transitions, evaluations."
+        ),
+    ] = "results",
+    where: Where = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write to this .csv or .parquet file instead of stdout.")
+    ] = None,
+    overwrite: Overwrite = False,
+    db: Database = DATABASE,
+) -> None:
+    """Write a table of the store as CSV or Parquet.
+
+    Accuracies are fractions from 0 to 1; times are UTC in ISO 8601. Failed and interrupted runs are included:
+    `--where status=completed` leaves them out.
+    """
+    from noisybench.store import Store
+
+    suffix = ".csv" if out is None or out in STDOUT else out.suffix
+    if suffix not in ENCODERS:
+        raise InvalidValue(f"{out} must end in one of: {', '.join(ENCODERS)}.")
+    store = Store.read(db)
+    rows = store.table(table)
+    if where:
+        by_run = "run" in rows.columns
+        runs = selected(store.table("runs") if by_run else rows, where)
+        rows = rows[rows["run"].isin(runs["id"])] if by_run else runs
+    content = ENCODERS[suffix](rows)
+    if out is None:
+        text = content.decode()
+        typer.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
+    else:
+        write(out, content, overwrite)
+
+
+def to_csv(rows: "DataFrame") -> bytes:
+    return rows.to_csv(index=False).encode()
+
+
+def to_parquet(rows: "DataFrame") -> bytes:
+    """Raises InvalidValue without pyarrow, which is large and therefore an extra."""
+    file = io.BytesIO()
+    try:
+        rows.to_parquet(file, engine="pyarrow", index=False)
+    except ImportError:
+        raise InvalidValue(
+            "Parquet needs pyarrow. Install it with `pip install 'noisybench[parquet]'`, or write to a .csv"
+            " file."
+        ) from None
+    return file.getvalue()
+
+
+ENCODERS = {".csv": to_csv, ".parquet": to_parquet}
 
 
 def _show_transition(matrices: dict[str, Any]) -> None:
@@ -206,18 +321,10 @@ def _matching(store: "Store", where: list[str]) -> list[str]:
     """The ids of the runs that meet the conditions, the newest first.  Warns of values that no run has."""
     import pandas as pd
 
-    from noisybench.reporting.selection import select
     from noisybench.store.schema import tables
 
     columns, _ = tables()["runs"]
     named = dict.fromkeys(["id", "noise", *(condition.partition("=")[0] for condition in where)])
     # For an unknown column, the message lists all columns.
     names = list(named if named.keys() <= columns.keys() else columns)
-    selected, unmatched = select(pd.DataFrame(store.runs(names), columns=names), where)
-    for sentence in unmatched:
-        warn(sentence)
-    return selected["id"].tolist()
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2%}"
+    return selected(pd.DataFrame(store.runs(names), columns=names), where)["id"].tolist()

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,13 +29,6 @@ if TYPE_CHECKING:
     from noisybench.store import Row, Store
     from noisybench.sweeps.observer import RunObserver
     from noisybench.sweeps.run import Job
-
-
-class Executor(Enum):
-    """Where the runs of a sweep are trained."""
-
-    local = "local"
-    ray = "ray"
 
 
 def shard_database(shard: object) -> Path:
@@ -94,9 +86,9 @@ def sweep(
         int | None, typer.Option(min=0, help="How often to retry a failed run. [default: 0]")
     ] = None,
     executor: Annotated[
-        Executor,
+        Literal["local", "ray"],
         typer.Option(help="Where to train: on this machine, or on a Ray cluster (needs noisybench[ray])."),
-    ] = Executor.local,
+    ] = "local",
     address: Annotated[
         str | None,
         typer.Option(
@@ -143,12 +135,12 @@ def sweep(
     Runs that are completed in the store are not trained again. A run whose method needs a first stage, as
     forward-that needs a cce run, is trained after that stage.
     """
-    on_ray = executor is Executor.ray
+    on_ray = executor == "ray"
     ours = (("--jobs", jobs_at_once), ("--stalled", stalled))
     rays = (("--address", address), ("--cpus-per-run", cpus_per_run), ("--gpus-per-run", gpus_per_run))
     for option, value in ours if on_ray else rays:
         if value is not None:
-            raise InvalidValue(f"{option} cannot be combined with --executor {executor.value}. Omit it.")
+            raise InvalidValue(f"{option} cannot be combined with --executor {executor}. Omit it.")
     if gpus_per_run is not None and gpus_per_run > 1 and gpus_per_run % 1:
         raise InvalidValue(f"gpus-per-run is {gpus_per_run:g}, but must be a whole number, or below 1.")
     if on_ray and ":" in device:
