@@ -17,7 +17,7 @@ from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.parallel import Parallel
 from noisybench.sweeps.ray.cluster import Cluster
-from noisybench.sweeps.ray.connection import Nodes, Resources, connected
+from noisybench.sweeps.ray.connection import Nodes, connected
 from noisybench.sweeps.resources import cores, threads_per_job
 from noisybench.sweeps.run import run
 from noisybench.sweeps.sweep import plan
@@ -73,9 +73,7 @@ def of(kind: str, settings: Mapping[str, Any], has_ray: bool) -> list[Row]:
 
     def on_ray() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            Cluster(store(folder), Nodes("cpu", Resources()), RunObserver()).sweep(
-                plan(configs, store(folder))
-            )
+            Cluster(store(folder), Nodes("cpu"), RunObserver()).sweep(plan(configs, store(folder)))
 
     ways = {f"{kind}: {n} at once, {threads_per_job(n)} threads each": at_once(n) for n in numbers}
     if has_ray:

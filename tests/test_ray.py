@@ -28,7 +28,7 @@ from noisybench.results import Epoch, Provenance, Pruning
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.ray.cluster import Cluster
-from noisybench.sweeps.ray.connection import Nodes, Resources, connected
+from noisybench.sweeps.ray.connection import Nodes, connected
 from noisybench.sweeps.ray.messages import DatasetBundle, RunRequest
 from noisybench.sweeps.run import Job, run
 from noisybench.sweeps.sweep import plan
@@ -87,7 +87,7 @@ def on_ray(
     retries: int = 0,
 ) -> tuple[list[dict[str, Any]], int]:
     with connected(nodes.address):
-        there = Nodes("cpu", Resources())
+        there = Nodes("cpu")
         assert not there.missing()
         cluster = Cluster(store, there, observer or RunObserver(), retries)
         done = cluster.sweep(plan(configs, store))
@@ -288,8 +288,8 @@ def test_nodes_must_have_this_noisybench(
 @pytest.mark.slow
 def test_a_run_that_no_node_can_hold_is_told(nodes: RayNodes) -> None:
     with connected(nodes.address):
-        assert "64 CPUs, but no node has: 1 CPUs" in Nodes("cpu", Resources(64)).missing()
-        wanting = Nodes("auto", Resources(gpus=0.25)).missing()
+        assert "64 CPUs, but no node has: 1 CPUs" in Nodes("cpu", 64).missing()
+        wanting = Nodes("auto", gpus=0.25).missing()
     assert "1 CPUs and 0.25 GPUs, but no node has: 1 CPUs and 0 GPUs" in wanting
 
 

@@ -12,9 +12,9 @@ import shlex
 import stat
 import sys
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,16 @@ def is_terminal(stderr: bool = False) -> bool:
     """Whether stdout or stderr is a terminal that can draw; FORCE_COLOR makes none of a pipe."""
     stream = sys.stderr if stderr else sys.stdout
     return stream.isatty() and not console(stderr).is_dumb_terminal
+
+
+@contextmanager
+def bar(text: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr that goes away at the end; yields what updates it: see `Progress.update`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        yield partial(progress.update, progress.add_task(text, total=total))
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from noisybench import datasets
 from noisybench.cli.arguments import AsJson, Overwrite
-from noisybench.cli.console import cell, console, print_json, say, tell, warn, write
+from noisybench.cli.console import bar, cell, console, print_json, say, tell, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.registry import DATASETS
 
@@ -153,16 +153,12 @@ def _add_built_in(name: str, source: Path | None) -> None:
 
 def prepare_own(name: str, source: Path, options: datasets.OwnOptions) -> datasets.Prepared:
     """Prepare a user's own images, with progress and notes on stderr."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     near = get_close_matches(name, BUILT_IN, 1, 0.8)
     if near:
         warn(f"{name} is your own data set, not the built-in {near[0]}.")
-    columns = (TextColumn("Reading images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
+    with bar("Reading images") as update:
         prepared, notes = datasets.add_own(
-            name, source, options, lambda done, total: bar.update(task, completed=done, total=total)
+            name, source, options, lambda done, total: update(completed=done, total=total)
         )
     for note in notes:
         tell(note)

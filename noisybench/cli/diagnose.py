@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import typer
 from noisybench import datasets
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Quiet
 from noisybench.cli.console import (
+    bar,
     cell,
     check_folder,
     console,
@@ -26,7 +26,7 @@ from noisybench.cli.console import (
     tell,
     write,
 )
-from noisybench.cli.options import config_options
+from noisybench.cli.options import config_options, train_command
 from noisybench.config import declared_fields
 from noisybench.diagnosis.scores import DEFAULT, SCORES, score_called
 from noisybench.errors import InvalidValue
@@ -225,12 +225,16 @@ def diagnose(
         write(written["labels"], marks_as_csv(corrected, prepared), quiet=True)
         tell(f"{len(marked.rows):,} labels are marked, {marked.n_wrong:,} of them as wrong.")
     loss = config.loss if suggestion is None else suggestion.loss
-    told = [] if labels is None else ["--dataset", name, "--labels", labels]
-    told += ["--keep", str(written["mask"]), "--loss", loss]
-    told += [] if config.train_size is None else ["--train-size", str(config.train_size)]
+    options = {
+        "dataset": None if labels is None else name,
+        "labels": labels,
+        "keep": written["mask"],
+        "loss": loss,
+        "train_size": config.train_size,
+    }
     summary["suggestion"] = {
         "loss": loss,
-        "command": shlex.join(["noisybench", "train", *told]),
+        "command": train_command(options),
         "words": in_sentences(suggestion, config),
         "comparison": None if suggestion is None else asdict(suggestion),
     }
@@ -289,7 +293,6 @@ def _watching(networks: int, first: int, epochs: int, quiet: bool) -> "Iterator[
 
     first: networks that hold out a part of the images; a later one holds out the suspects.
     """
-    stderr = console(stderr=True)
     if quiet:
         yield lambda network, epoch: None
         return
@@ -299,13 +302,8 @@ def _watching(networks: int, first: int, epochs: int, quiet: bool) -> "Iterator[
         return f"agreement on {place} {epoch.val_accuracy:.1%}"
 
     if is_terminal(stderr=True):
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=stderr, transient=True) as bar:
-            task = bar.add_task("epochs", total=networks * epochs)
-            yield lambda network, epoch: bar.update(
-                task,
+        with bar("epochs", networks * epochs) as update:
+            yield lambda network, epoch: update(
                 completed=network * epochs + epoch.epoch,
                 description=f"network {network + 1}/{networks}, {agreement(network, epoch)}",
             )

@@ -50,7 +50,8 @@ class Bars(Progress):
 
 
 class Live(RunObserver):
-    """Bars that are redrawn in place; the prunings of a single run stay on the screen above them."""
+    """The bar of a single run, redrawn in place, with its prunings on the screen above it; of several runs,
+    the bar of them all, with a bar for each `job`."""
 
     def __init__(self, bars: Bars, runs: int) -> None:
         self.bars = bars
@@ -78,17 +79,11 @@ class Live(RunObserver):
         if isinstance(event, Epoch):
             self.bars.below[self] = f"{self.name}\n{measures(event)}"
             self.bars.update(self.current, completed=event.epoch)
-        elif self.overall is None:
+        else:
             self.bars.console.print(f"epoch {event.epoch}: {measures(event)}", markup=False)
 
     def tell(self, message: str) -> None:
         self.bars.console.print(message, markup=False)
-
-    def end(self, failure: str = "") -> None:
-        if failure and self.overall is not None:
-            self.bars.console.print(f"{self.name}: {failure}", markup=False, style="red")
-        if self.overall is not None:
-            self.bars.advance(self.overall)
 
 
 class OneOfMany(RunObserver):

@@ -1,8 +1,10 @@
 """Command-line options from the declarations of Config and of the registries."""
 
 import inspect
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -57,6 +59,17 @@ def _described(names: tuple[str, ...]) -> dict[str, tuple[OptionSpec, str]]:
 def option_name(field: str) -> str:
     """The option of a field of Config."""
     return f"--{field.replace('_', '-')}"
+
+
+def train_command(options: Mapping[str, Any]) -> str:
+    """The command that trains a run with these options, in their order, None if not given."""
+    given = {option_name(name): as_typed(value) for name, value in options.items() if value is not None}
+    return shlex.join(["noisybench", "train", *chain.from_iterable(given.items())])
+
+
+def as_typed(value: Any) -> str:
+    """A value as it is written on the command line."""
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _known(declared: OptionSpec) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count, repeat
 
 from noisybench.cli.console import console, in_percent, is_terminal, tell
 from noisybench.config import Config
@@ -33,18 +32,18 @@ def measures(event: Epoch | Pruning) -> str:
 class Lines(RunObserver):
     """A line for each epoch of a single run; of several runs, a line for each run, with its last epoch."""
 
-    def __init__(self, runs: int, numbers: "Iterator[int] | None" = None) -> None:
-        self.runs, self.number = runs, 0
-        self.numbers = numbers or count(1)
+    def __init__(self, runs: int, number: int = 1) -> None:
+        self.runs, self.number = runs, number
+        self.observers = 0
         self.config: Config | None = None
         self.last: Epoch | None = None
         self.seconds = 0.0
 
     def job(self) -> "Lines":
-        return Lines(self.runs, repeat(next(self.numbers)))
+        self.observers += 1
+        return Lines(self.runs, self.observers)
 
     def start(self, config: Config) -> None:
-        self.number = next(self.numbers)
         self.config, self.last, self.seconds = config, None, 0.0
         if self.runs == 1:
             self._print(describe(config))

@@ -186,11 +186,6 @@ def write_figure(
     write(out, draw(drawn_up, suffix), overwrite)
 
 
-def print_table(runs: "DataFrame", table: str) -> None:
-    """Print the table of these rows of `Store.results`."""
-    print_document(TABLES.bind(table)(runs))
-
-
 def print_document(
     document: Table, form: str = FORM, out: Path | None = None, overwrite: bool = False, **context: object
 ) -> None:

@@ -116,13 +116,11 @@ def running_elsewhere(rows: Sequence["Row"]) -> list[str]:
 def show(run: RunName, db: Database = DATABASE, as_json: AsJson = False) -> None:
     """Show the settings, the machine and the measurements of a run."""
     from noisybench.store import Store
+    from noisybench.store.schema import DETAILS
 
     store = Store.read(db)
     row = store.find(run)
-    details = {
-        table: store.details(table, row["id"])
-        for table in ("epochs", "prunings", "transitions", "evaluations")
-    }
+    details = {table: store.details(table, row["id"]) for table in DETAILS}
     for matrices in details["transitions"]:
         matrices["estimated"], matrices["actual"] = store.matrices(matrices)
     if as_json:
@@ -219,7 +217,7 @@ def merge(
         added = "1 run" if len(done.added) == 1 else f"{len(done.added)} runs"
         say(f"{into}: {added} added, {already} already there{unfinished}.")
     for one in done.contradictions:
-        complain(f"{one.config}: {one.first} and {one.second} contradict each other: {one.differs}.")
+        complain(str(one))
     if done.contradictions:
         count = len(done.contradictions)
         raise RunFailed(

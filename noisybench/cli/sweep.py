@@ -1,6 +1,6 @@
 """`noisybench sweep`: all runs of an experiment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -148,9 +148,10 @@ def sweep(
             f"device is '{device}', but Ray chooses a GPU for each run: omit --device, or give cuda or cpu."
         )
     from noisybench.cli.progress import progress
-    from noisybench.cli.report import print_table
+    from noisybench.cli.report import print_document
     from noisybench.inputs import as_prepared
     from noisybench.reporting.selection import select
+    from noisybench.reporting.tables import TABLES
     from noisybench.store import Store
     from noisybench.store.host import network_warning
     from noisybench.sweeps.parallel import Parallel, start_importing
@@ -198,8 +199,8 @@ def sweep(
     if at_once:
         start_importing()
         check_networks((job.config for job in jobs), choose_device(devices[0]))
-    if network_warning(db):
-        warn(network_warning(db))
+    if warning := network_warning(db):
+        warn(warning)
     if not quiet:
         n_done = len(configs) - len({c.identity for c in configs} & {job.config.identity for job in jobs})
         already = f", {n_done} in the store already" if n_done else ""
@@ -223,7 +224,7 @@ def sweep(
     if experiment.table:
         wanted = {config.identity for config in configs}
         made, _ = select(results[results["identity"].isin(wanted)], [])
-        print_table(made, experiment.table)
+        print_document(TABLES.bind(experiment.table)(made))
     if experiment.figure:
         figure = experiment.figure
         say(
@@ -235,10 +236,15 @@ def sweep(
             f"{skipped} runs were skipped: another process is training them or a prerequisite."
             " Run the sweep again later."
         )
-    for row in failed:
-        complain(f"Run {row['id']} ({row['loss']}, seed {row['seed']}) failed: {row['reason']}")
+    complain_of(failed)
     if failed:
         raise RunFailed(f"{len(failed)} of {len(jobs)} runs failed.")
+
+
+def complain_of(failed: Iterable["Row"]) -> None:
+    """Say of each run why it failed."""
+    for row in failed:
+        complain(f"Run {row['id']} ({row['loss']}, seed {row['seed']}) failed: {row['reason']}")
 
 
 def sweep_on_ray(
@@ -257,10 +263,10 @@ def sweep_on_ray(
     """
     from noisybench.store import Store
     from noisybench.sweeps.ray.cluster import Cluster
-    from noisybench.sweeps.ray.connection import Nodes, Resources, connected
+    from noisybench.sweeps.ray.connection import Nodes, connected
 
     with connected(address) as started_here:
-        nodes = Nodes(device, Resources(cpus, gpus))
+        nodes = Nodes(device, cpus, gpus)
         if missing := nodes.missing():
             if started_here:
                 raise InvalidValue(missing)
@@ -268,7 +274,7 @@ def sweep_on_ray(
         cluster = Cluster(Store.open(db), nodes, observer, retries)
         outcome = cluster.sweep(jobs)
     for found in cluster.contradictions:
-        warn(f"{found.config}: {found.first} and {found.second} contradict each other: {found.differs}.")
+        warn(str(found))
     return outcome
 
 

@@ -1,6 +1,5 @@
 """`noisybench train`: train one run."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from noisybench.cli.arguments import (
     Quiet,
 )
 from noisybench.cli.console import print_json, say, tell, warn
-from noisybench.cli.options import config_options, option_name
+from noisybench.cli.options import config_options, train_command
 from noisybench.errors import InvalidValue, RunFailed
 from noisybench.registry import shortened
 
@@ -107,8 +106,8 @@ def train(
     if inputs.pretrained is not None:
         tell(pretrained_in_words(config, inputs.pretrained))
     if dry_run:
-        command = command_of(config, values, labels, label_order, keep, pretrained)
-        show_config(config, command, as_json)
+        paths = {"labels": labels, "label_order": label_order, "keep": keep, "pretrained": pretrained}
+        show_config(config, train_command({**stated(config, values), **paths}), as_json)
         for problem in problems:
             warn(problem)
         return
@@ -172,31 +171,20 @@ def read_files(
     return Inputs(given, None if keep is None else Mask.read(keep), weights)
 
 
-def command_of(
-    config: "Config",
-    values: Mapping[str, Any],
-    labels: str | None,
-    label_order: Path | None,
-    keep: Path | None,
-    pretrained: Path | None = None,
-) -> str:
-    """The command that trains the run of a config, independent of defaults and protocols.
+def stated(config: "Config", values: Mapping[str, Any]) -> dict[str, str]:
+    """The options of `train` that state a config, independent of defaults and protocols.
 
     values: the options of the user, which have the paths of files of code.
     """
     from noisybench.config import declared_fields
 
-    words = ["noisybench", "train"]
+    options = {}
     row = config.row()
     for name, declared in declared_fields().items():
         if declared.option.cli and row[name] is not None:
-            text = str(row[name])
             path, _, _ = str(values.get(name) or "").rpartition(".py:")
-            words += [option_name(name), str(Path(path).parent / text) if path else text]
-    files = {"labels": labels, "label_order": label_order, "keep": keep, "pretrained": pretrained}
-    for name, file in files.items():
-        words += [] if file is None else [option_name(name), str(file)]
-    return shlex.join(words)
+            options[name] = str(Path(path).parent / str(row[name])) if path else str(row[name])
+    return options
 
 
 def show_config(config: "Config", command: str, as_json: bool) -> None:

@@ -1,16 +1,14 @@
 """`noisybench tune`: search for the setting of highest noisy-validation accuracy."""
 
-import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Database, Device, Overwrite, Quiet
-from noisybench.cli.console import check_file, complain, print_json, say, tell, warn, write
-from noisybench.cli.options import config_options, option_name
-from noisybench.cli.sweep import own_database
+from noisybench.cli.console import check_file, print_json, say, tell, warn, write
+from noisybench.cli.options import as_typed, config_options, train_command
+from noisybench.cli.sweep import complain_of, own_database
 from noisybench.cli.train import Keep, LabelOrder, Labels, Weights, read_files
 from noisybench.config import declared_fields
 from noisybench.errors import RunFailed
@@ -102,8 +100,8 @@ def tune(
     devices = several(device)
     start_importing()
     check_networks([space.config(space.first, first)], choose_device(devices[0]))
-    if network_warning(db):
-        warn(network_warning(db))
+    if warning := network_warning(db):
+        warn(warning)
     store = Store.open(db)
     with progress(trials * seeds, quiet) as observer:
         search = Search(
@@ -118,8 +116,7 @@ def tune(
             observer=observer,
         )
         found = sorted(search.search(), key=_rank)
-    for row in search.failed:
-        complain(f"Run {row['id']} ({row['loss']}, seed {row['seed']}) failed: {row['reason']}")
+    complain_of(search.failed)
     completed = [trial for trial in found if trial.state == "completed"]
     if not completed:
         raise RunFailed(f"None of {len(found)} trials has completed.")
@@ -134,7 +131,7 @@ def tune(
         )
         write(figure, drawn, overwrite)
     paths = {"labels": labels, "label_order": label_order, "keep": keep, "pretrained": pretrained}
-    command = command_of({**space.given, **completed[0].setting, **paths, "seed": first or None})
+    command = train_command({**space.given, **completed[0].setting, **paths, "seed": first or None})
     if as_json:
         print_json({"trials": list(map(_record, found)), "importances": importances, "command": command})
         return
@@ -157,18 +154,6 @@ def _record(trial: "Trial") -> dict[str, Any]:
     }
 
 
-def command_of(options: Mapping[str, Any]) -> str:
-    """The command that trains a run with these options, None if not given."""
-    given = {name: _text(value) for name, value in options.items() if value is not None}
-    words = [word for name, value in given.items() for word in (option_name(name), value)]
-    return shlex.join(["noisybench", "train", *words])
-
-
-def _text(value: Any) -> str:
-    """A value as it is written on the command line."""
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
-
-
 def table_of(search: "Search", trials: list["Trial"], importances: dict[str, float]) -> "Table":
     """The table of the trials, with notes on its standard error."""
     import pandas as pd
@@ -180,7 +165,7 @@ def table_of(search: "Search", trials: list["Trial"], importances: dict[str, flo
     n_seeds = len(search.seeds)
     rows = [
         [
-            *(_text(trial.setting[name]) for name in names),
+            *(as_typed(trial.setting[name]) for name in names),
             f"{100 * trial.accuracy:.2f}" if trial.state == "completed" else "–",
             trial.state,
         ]

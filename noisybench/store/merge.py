@@ -103,6 +103,9 @@ class Contradiction:
     second: str
     differs: str
 
+    def __str__(self) -> str:
+        return f"{self.config}: {self.first} and {self.second} contradict each other: {self.differs}."
+
 
 @dataclass(frozen=True)
 class Copy:

@@ -7,9 +7,8 @@ from pathlib import Path
 from noisybench.errors import StoreError
 from noisybench.store import Row, Store
 from noisybench.store.ids import checked_id
-from noisybench.store.schema import tables
+from noisybench.store.schema import DETAILS, tables
 
-TABLES = ("epochs", "prunings", "transitions", "evaluations")
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
@@ -29,7 +28,7 @@ class RunBundle:
         row = store.find(run)
         wanted = files and row["status"] == "completed"
         return cls(
-            rows={"runs": [row], **{table: store.details(table, row["id"]) for table in TABLES}},
+            rows={"runs": [row], **{table: store.details(table, row["id"]) for table in DETAILS}},
             files={file.name: file.read_bytes() for file in store.files(row["id"])} if wanted else {},
         )
 

@@ -29,6 +29,9 @@ BUSY_TIMEOUT = 30
 
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
+# The tables of what belongs to a run.
+DETAILS = ("epochs", "prunings", "transitions", "evaluations")
+
 Columns = dict[str, type]
 
 VIEWS = {

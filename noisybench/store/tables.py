@@ -21,7 +21,7 @@ from noisybench.store.integrity import (
     store_error,
     wrong_row,
 )
-from noisybench.store.schema import APPLICATION, BUSY_TIMEOUT, VIEWS, migrate, tables
+from noisybench.store.schema import APPLICATION, BUSY_TIMEOUT, DETAILS, VIEWS, migrate, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ class Tables:
 
     def forget(self, run: str) -> None:
         """Delete all rows of a run; within a transaction."""
-        for table in ("epochs", "prunings", "transitions", "evaluations"):
+        for table in DETAILS:
             self.conn.execute(f"DELETE FROM {table} WHERE run = ?", [run])
         self.conn.execute("DELETE FROM runs WHERE id = ?", [run])
 

@@ -6,7 +6,7 @@ machines are combined by merging their stores.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,6 @@ WARM_UP, COMPLETED_FIRST = 1 / 3, 5
 # How often to ask for another setting if the proposed one is known.
 LOOKS = 100
 
-Curve = Mapping[int, float]
 WHOLE = Shard(1, 1)
 
 
@@ -186,8 +185,8 @@ class Search(Parallel):
             return None
         # The trial's number among those of all shards.
         stream = generator(self.seeds[0], "search", n * self.shard.count + self.shard.number - 1)
-        axes = {axis.name: axis.distribution() for axis in self.space.axes}
-        seen = [self._as_trial(trial, axes) for trial in self.trials]
+        axes = self.space.distributions()
+        seen = list(map(self._as_trial, self.trials))
         for _ in range(LOOKS):
             sampler = optuna.samplers.TPESampler(seed=int(stream.integers(2**32)))
             proposed = study_of(seen, sampler).ask(axes).params
@@ -196,7 +195,7 @@ class Search(Parallel):
                 return setting
         return None
 
-    def _as_trial(self, trial: Trial, axes: Mapping[str, Any]) -> "FrozenTrial":
+    def _as_trial(self, trial: Trial) -> "FrozenTrial":
         """A trial as Optuna's.  A failed trial is a pruned one without a value, which counts as the worst."""
         from optuna.trial import TrialState, create_trial
 
@@ -205,7 +204,7 @@ class Search(Parallel):
         return create_trial(
             state=state.get(trial.state, TrialState.RUNNING),
             params=trial.setting,
-            distributions=dict(axes),
+            distributions=self.space.distributions(),
             value=trial.accuracy if completed else None,
             intermediate_values=self._reached(trial) if stopped else None,
         )
@@ -221,11 +220,10 @@ class Search(Parallel):
         al. 2023, Optuna's default); empty where no two completed trials differ."""
         import optuna
 
-        axes = {axis.name: axis.distribution() for axis in self.space.axes}
         completed = [trial for trial in self.trials if trial.state == "completed"]
         if len({trial.accuracy for trial in completed}) < 2:
             return {}
-        study = study_of([self._as_trial(trial, axes) for trial in completed])
+        study = study_of(list(map(self._as_trial, completed)))
         return optuna.importance.get_param_importances(study)
 
     # Stopping

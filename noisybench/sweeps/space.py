@@ -111,6 +111,10 @@ class Space:
         """A setting in the space: the first choices and the lower ends."""
         return {axis.name: axis.choices[0] if axis.choices else axis.low for axis in self.axes}
 
+    def distributions(self) -> "dict[str, BaseDistribution]":
+        """The axes as Optuna has them, by name."""
+        return {axis.name: axis.distribution() for axis in self.axes}
+
     def run(self, setting: Setting, seed: int) -> tuple[Config, Inputs]:
         """The run of a setting at a seed, and the files that it needs.  Raises InputError where its values do
         not go together."""

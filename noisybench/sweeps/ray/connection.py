@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from typing import Any
 
 from noisybench.errors import InvalidValue
@@ -77,28 +76,20 @@ def _probe(address: str) -> None:
         raise InvalidValue(f"No Ray cluster answers at {address}: {reason}.") from None
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What a run reserves on a node.  gpus: None means 1 if the cluster has GPUs, unless the
-    device is cpu."""
-
-    cpus: int = 1
-    gpus: float | None = None
-
-
 class Nodes:
     """The nodes of the Ray cluster that this process is connected to, and what a run reserves on one.
 
-    device: the runs choose it on their nodes.
+    device: the runs choose it on their nodes.  gpus: None means 1 if the cluster has GPUs, unless the device
+    is cpu.
     """
 
-    def __init__(self, device: str, resources: Resources) -> None:
+    def __init__(self, device: str, cpus: int = 1, gpus: float | None = None) -> None:
         import ray
 
         self.ray = ray
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
-        self.cpus = resources.cpus
-        self.gpus = float(has_gpus and device != "cpu") if resources.gpus is None else resources.gpus
+        self.cpus = cpus
+        self.gpus = float(has_gpus and device != "cpu") if gpus is None else gpus
         # A run that reserves no GPU must not take one that others share.
         self.device = "cpu" if has_gpus and device == "auto" and not self.gpus else device
 
