@@ -11,8 +11,7 @@
     audit.py          the same runs under other rules of selection, and what each leaks
     published.py      published numbers (CSV files in published/), and our runs beside them
     figures.py        what a figure is, in no particular format, and the registry of its kinds
-    paper_figures.py  Figures 1 and 2 of the paper
-    run_figures.py    figures of any runs: learning curves, heat map, cost, ranks
+    figure_kinds.py   the figures: those of the paper; learning curves, heat map, cost and ranks of any runs
     plotting.py       a figure as PDF, PNG or SVG
     formats.py        a table as text, Markdown, CSV or JSON; latex.py; html.py with page.html
 

@@ -5,7 +5,7 @@ A kind is one decorated function from runs and their epochs to a `Table`; its na
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import join_limited
 from noisybench.registry import NoMetadata, Registry
-from noisybench.reporting.compare import with_methods
-from noisybench.reporting.formatting import Record, differing, noise_label, notes, signed, title
+from noisybench.reporting.formatting import Record, noise_label, notes, signed, titles, with_methods
 from noisybench.reporting.statistics import DATA, METHOD, PLACE, SCHEDULE, SETTINGS, as_records, rank
 from noisybench.reporting.tables import NO_RUNS, Table, list_table
 
@@ -27,7 +26,7 @@ AUDITS = Registry("audit", "noisybench.reporting.audit", NoMetadata)
 # A rule reports the earliest epoch of the highest value in a column; the last epoch is the highest one.
 HONEST = "noisy val."
 RULES = {HONEST: "val_accuracy", "last": "epoch", "clean val.": "clean_val_accuracy", "test": "test_accuracy"}
-# What of the epochs that takes.
+# The columns of epochs that an audit reads.
 EPOCHS = ("val_accuracy", "clean_val_accuracy", "test_accuracy")
 CELLS = (*PLACE, "rule", "mean", "std", "n", "leak", "unit", *SCHEDULE, *SETTINGS)
 
@@ -62,7 +61,12 @@ def selection(runs: "DataFrame", epochs: "DataFrame") -> Table:
     epochs = epochs.assign(run=epochs["run"].astype("category")).sort_values(["run", "epoch"])
     chosen = {rule: _chosen(epochs, column) for rule, column in RULES.items()}
     cells = list(_cells(completed[completed["id"].isin(list(chosen[HONEST]))], chosen))
-    sections = [(name, [row for cell in group for row in _rows(cell)]) for name, group in _by_title(cells)]
+    of_settings = titles([cell.run for cell in cells], SETTINGS)
+    under = [f"{title}; {noise_label(cell.run)}" for title, cell in zip(of_settings, cells, strict=True)]
+    sections = [
+        (title, [row for _, cell in group for row in _rows(cell)])
+        for title, group in groupby(zip(under, cells, strict=True), key=itemgetter(0))
+    ]
     return list_table(
         name="selection",
         caption=_caption(runs, cells),
@@ -78,7 +82,7 @@ def selection(runs: "DataFrame", epochs: "DataFrame") -> Table:
 
 # What is chosen among must have been trained on the same data, at the same seeds.
 TASK = ("dataset", "noise", "rate", *DATA)
-CHOICES = {HONEST: "val_accuracy", "clean val.": "clean_val_accuracy", "test": "test_accuracy"}
+CHOICES = {rule: column for rule, column in RULES.items() if rule != "last"}
 ANY = "any"
 
 
@@ -110,7 +114,7 @@ def settings(runs: "DataFrame", epochs: "DataFrame") -> Table:
                 f"{len(candidates)} of {len(cells)} settings",
                 *("–" if v is None else f"{v:.2f}" for v in chosen.values()),
             ],
-            [f"leak, n = {n}", *(map(_leak, leaks.values()))],
+            [f"leak, n = {n}", *map(signed, leaks.values())],
         ]
         sections.append((f"{run['dataset']}; {noise_label(run)}", rows))
         records += [
@@ -186,7 +190,7 @@ def _chosen(epochs: "DataFrame", column: str) -> dict[str, float]:
 def _cells(runs: "DataFrame", chosen: Mapping[str, Mapping[str, float]]) -> Iterator[Audited]:
     """The runs that differ in nothing but the seed, in the order of a report."""
     order = ["dataset", *SETTINGS, "noise", "rate", "loss", *SCHEDULE]
-    records = with_methods(runs.sort_values([*order, "seed"], key=rank))
+    records = as_records(with_methods(runs.sort_values([*order, "seed"], key=rank)))
     for _, group in groupby(records, key=itemgetter(*order)):
         cell = list(group)
         yield Audited(
@@ -200,26 +204,12 @@ def _cells(runs: "DataFrame", chosen: Mapping[str, Mapping[str, float]]) -> Iter
         )
 
 
-def _by_title(cells: Sequence[Audited]) -> Iterator[tuple[str, Iterable[Audited]]]:
-    """The cells of one data set, setting and noise, under their title."""
-    different = {
-        dataset: differing([cell.run for cell in group], SETTINGS)
-        for dataset, group in groupby(cells, key=lambda cell: cell.run["dataset"])
-    }
-
-    def name(cell: Audited) -> str:
-        dataset = cell.run["dataset"]
-        return f"{title(dataset, cell.run, different[dataset])}; {noise_label(cell.run)}"
-
-    return groupby(cells, key=name)
-
-
 def _rows(cell: Audited) -> list[list[str]]:
     """The accuracies of a cell, and below each what it leaks."""
     n = len(cell.accuracies[HONEST] or [])
     return [
         [cell.run["method"], *(_accuracy(accuracies) for accuracies in cell.accuracies.values())],
-        [f"leak, n = {n}", *(_leak(cell.leak(rule)) for rule in RULES)],
+        [f"leak, n = {n}", *(signed(cell.leak(rule)) for rule in RULES)],
     ]
 
 
@@ -230,10 +220,6 @@ def _accuracy(accuracies: Sequence[float] | None) -> str:
     return f"{fmean(accuracies):.2f}{spread}"
 
 
-def _leak(points: float | None) -> str:
-    return "–" if points is None else signed(points)
-
-
 def _summary(cells: Sequence[Audited]) -> list[tuple[str, list[list[str]]]]:
     """A line for each method with its mean leak over cells, if one has several cells."""
     by_method: dict[str, list[Audited]] = {}
@@ -242,7 +228,7 @@ def _summary(cells: Sequence[Audited]) -> list[tuple[str, list[list[str]]]]:
     if len(by_method) == len(cells):
         return []
     rows = [
-        [method, *(_leak(_mean([cell.leak(rule) for cell in of_method])) for rule in RULES)]
+        [method, *(signed(_mean([cell.leak(rule) for cell in of_method])) for rule in RULES)]
         for method, of_method in by_method.items()
     ]
     return [("Mean leak over all of a loss's places above", rows)]

@@ -2,28 +2,27 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, count, groupby, islice, product
-from string import ascii_uppercase
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import InvalidValue, UnknownName, join_limited
 from noisybench.reporting.formatting import (
     Record,
-    differing,
     idle_prunings,
+    letters,
     minus,
     notes,
     number,
     p_value,
-    pruned,
     setting,
     signed,
-    title,
+    titles,
+    with_methods,
 )
 from noisybench.reporting.paper_tables import MEASURES
 from noisybench.reporting.selection import select
 from noisybench.reporting.significance import MOST_PAIRS, Paired, holm, paired
-from noisybench.reporting.statistics import DATA, METHOD, SCHEDULE, SETTINGS, WHOLE, as_records, rank
+from noisybench.reporting.statistics import DATA, METHOD, SCHEDULE, SETTINGS, as_records, rank
 from noisybench.reporting.tables import NO_RUNS, Table, list_table
 
 if TYPE_CHECKING:
@@ -58,35 +57,23 @@ class Comparison:
 
 
 def comparisons(
-    runs: "DataFrame", losses: Sequence[str], measure: str
-) -> tuple[list[str], list[Comparison], dict[tuple[str, str], list[Record]]]:
-    """Compare all pairs of the losses, in the order given, wherever both have completed runs.
+    runs: "DataFrame", measure: str
+) -> tuple[list[Comparison], dict[tuple[str, str], list[Record]]]:
+    """Compare all pairs of methods, in their order in the runs, wherever both have completed runs.
 
-    losses: names as in --where; one without parentheses stands for all its hyper-parameters, each a
-    method of its own, and so are the schedules of pruning where a loss has several in the same settings.
-    measure: a column of accuracies, fractions from 0 to 1.
-    Returns the methods, the comparisons, and for (method, other) the runs that have no counterpart.
-    Raises UnknownName for a loss that no run has, InvalidValue for less than two methods.
+    runs: with the `method` of each.  measure: a column of accuracies, fractions from 0 to 1.
+    Returns the comparisons, and for (method, other) the runs that have no counterpart.
     """
-    records = with_methods(chosen(runs, losses))
-    methods = list(dict.fromkeys(record["method"] for record in records))
-    if len(methods) < 2:
-        raise InvalidValue(
-            "--compare needs at least two losses: write `report --compare lq cce`."
-            f" Here {' '.join(losses)} is {methods[0]} alone."
-        )
     made: list[Comparison] = []
     alone: dict[tuple[str, str], list[Record]] = {}
-    completed = [record for record in records if record["status"] == "completed"]
-    # The records come loss by loss, in the order given; sorting is stable, and keeps the places in order.
-    places = {place: position for position, place in enumerate(_places(runs))}
-    completed.sort(key=lambda record: places[_place(record)])
-    for _, group in groupby(completed, key=_place):
+    completed = runs[runs["status"].eq("completed")].sort_values([*PLACE], key=rank)
+    methods = runs["method"].unique()
+    for _, at_place in completed.groupby([*PLACE], dropna=False, sort=False):
         variants: dict[str, Variants] = {method: {} for method in methods}
-        for record in group:
+        for record in as_records(at_place):
             how = tuple(record[name] for name in METHOD)
             variants[record["method"]].setdefault(how, {})[record["seed"]] = record
-        for one, other in combinations(methods, 2):
+        for one, other in combinations(variants, 2):
             pairs = list(_pairs(variants[one], variants[other]))
             for first, second in pairs:
                 a, b = ([100 * record[measure] for record in side] for side in (first, second))
@@ -95,11 +82,14 @@ def comparisons(
             for key in ((one, other), (other, one)):
                 left = [r for by_seed in variants[key[0]].values() for r in by_seed.values()]
                 alone.setdefault(key, []).extend(r for r in left if r["id"] not in used)
-    return methods, _corrected(made), {key: left for key, left in alone.items() if left}
+    return _corrected(made), {key: left for key, left in alone.items() if left}
 
 
 def chosen(runs: "DataFrame", losses: Sequence[str]) -> "DataFrame":
-    """The runs of the losses, loss by loss as they are given, each by its settings and seed."""
+    """The runs of the losses, loss by loss as they are given, each by its settings and seed.
+
+    Raises UnknownName for a loss that no run has.
+    """
     ordered = runs.sort_values(["loss", *SCHEDULE, *METHOD, "seed"], key=rank)
     ids: dict[str, None] = {}
     for name in losses:
@@ -108,38 +98,6 @@ def chosen(runs: "DataFrame", losses: Sequence[str]) -> "DataFrame":
             raise UnknownName("loss of these runs", name, runs["loss"].unique())
         ids |= dict.fromkeys(found["id"])
     return ordered.set_index("id", drop=False).loc[list(ids)]
-
-
-def with_methods(runs: "DataFrame") -> list[Record]:
-    """The runs with the `method` that each is a run of."""
-    records = as_records(runs.astype(WHOLE))
-    schedules: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
-    for record in records:
-        schedules.setdefault(_settings(record), set()).add(_schedule(record))
-    return [{**r, "method": _method(r, several=len(schedules[_settings(r)]) > 1)} for r in records]
-
-
-def _method(record: Record, several: bool) -> str:
-    loss: str = record["loss"]
-    return f"{loss}, {pruned(record)}" if several else loss
-
-
-def _settings(record: Record) -> tuple[Any, ...]:
-    return tuple(record[name] for name in ("dataset", "loss", *SETTINGS))
-
-
-def _schedule(record: Record) -> tuple[Any, ...]:
-    return tuple(record[name] for name in SCHEDULE)
-
-
-def _place(record: Record) -> tuple[Any, ...]:
-    return tuple(record[name] for name in PLACE)
-
-
-def _places(runs: "DataFrame") -> list[tuple[Any, ...]]:
-    """Where there are runs, in the order of a report."""
-    places = runs.astype(WHOLE)[list(PLACE)].drop_duplicates().sort_values(list(PLACE), key=rank)
-    return [_place(record) for record in as_records(places)]
 
 
 def _pairs(one: Variants, other: Variants) -> Iterator[tuple[list[Record], list[Record]]]:
@@ -172,35 +130,41 @@ CELLS = (
 def compare(runs: "DataFrame", losses: Sequence[str], measure: str) -> Table:
     """One line for each pair of methods at each data set, setting, noise and rate.
 
-    losses, measure, and what is raised: as for `comparison.comparisons`; measure is one of MEASURES.
+    losses: names as in --where, of at least two methods.  A name without parentheses stands for all its
+    hyper-parameters, each a method of its own; so are the schedules of pruning where a loss has several in
+    the same settings.  measure: one of MEASURES.
     The cells have the settings of `first`, and in `differing` those that `second` has otherwise.
     `seeds_needed` is missing where there is no test, and beside a `p` where more than MOST_PAIRS are
-    needed.
+    needed.  Raises UnknownName for a loss that no run has, InvalidValue for less than two methods.
     """
     if runs.empty:
         return list_table("compare", NO_RUNS, STUB, HEADINGS, [], [], type(runs)(columns=CELLS))
-    methods, made, alone = comparisons(runs, losses, measure)
-    letters = dict(zip(methods, islice(_letters(), len(methods)), strict=True))
     involved = chosen(runs, losses)
+    of_methods = with_methods(involved)
+    methods = list(of_methods["method"].unique())
+    if len(methods) < 2:
+        raise InvalidValue(
+            "--compare needs at least two losses: write `report --compare lq cce`."
+            f" Here {' '.join(losses)} is {methods[0]} alone."
+        )
+    made, alone = comparisons(of_methods, measure)
+    letter_of = dict(zip(methods, letters(), strict=False))
     idle = idle_prunings(involved) if measure == "test_accuracy" else []
     return list_table(
         name="compare",
-        caption=_caption(letters, made, measure),
+        caption=_caption(letter_of, made, measure),
         stub=STUB,
         headings=HEADINGS,
-        sections=[(name, [_row(each, letters) for each in group]) for name, group in _by_title(made).items()],
+        sections=[
+            (name, [_row(each, letter_of) for each in group]) for name, group in _by_title(made).items()
+        ],
         notes=[*_notes(made, alone), *notes(involved), *idle],
         cells=type(runs)([_cell(each, measure) for each in made], columns=CELLS, dtype=object),
     )
 
 
-def _letters() -> Iterator[str]:
-    """A, B, …, Z, AA, AB, …"""
-    return ("".join(letters) for size in count(1) for letters in product(ascii_uppercase, repeat=size))
-
-
-def _caption(letters: Mapping[str, str], made: Sequence[Comparison], measure: str) -> str:
-    legend = ", ".join(f"{letter} = {method}" for method, letter in letters.items())
+def _caption(letter_of: Mapping[str, str], made: Sequence[Comparison], measure: str) -> str:
+    legend = ", ".join(f"{letter} = {method}" for method, letter in letter_of.items())
     if not made:
         return f"Nothing to compare: {legend} have no completed run at the same place with the same seed."
     tests = sum(each.found.p is not None for each in made)
@@ -215,25 +179,20 @@ def _caption(letters: Mapping[str, str], made: Sequence[Comparison], measure: st
 
 def _by_title(made: Sequence[Comparison]) -> dict[str, list[Comparison]]:
     """The comparisons under the title that the tables have for the settings of `first`, and the noise."""
-    of_dataset: dict[str, list[Record]] = {}
-    for each in made:
-        of_dataset.setdefault(each.first[0]["dataset"], []).append(each.first[0])
-    different = {name: differing(firsts, (*DATA, *METHOD)) for name, firsts in of_dataset.items()}
+    firsts = [each.first[0] for each in made]
     sections: dict[str, list[Comparison]] = {}
-    for each in made:
-        first = each.first[0]
-        name = f"{title(first['dataset'], first, different[first['dataset']])}; {first['noise']} noise"
-        sections.setdefault(name, []).append(each)
+    for each, first, title in zip(made, firsts, titles(firsts, SETTINGS), strict=True):
+        sections.setdefault(f"{title}; {first['noise']} noise", []).append(each)
     return sections
 
 
-def _row(comparison: Comparison, letters: Mapping[str, str]) -> list[str]:
+def _row(comparison: Comparison, letter_of: Mapping[str, str]) -> list[str]:
     """A text for each of STUB and HEADINGS."""
     cell = _cell(comparison, "")
     low, high, needed = cell["low"], cell["high"], cell["seeds_needed"]
     return [
         number(cell["rate"]),
-        " to ".join(letters[method] for method in comparison.methods),
+        " to ".join(letter_of[method] for method in comparison.methods),
         str(cell["n"]),
         f"{cell['mean_first']:.2f}",
         f"{cell['mean_second']:.2f}",

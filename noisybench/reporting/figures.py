@@ -6,14 +6,15 @@ Keyword-only parameters without a default are options of `report`: `table`, the 
 settings the figure shows, and `by`, the column of which each value is a line.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import join_limited
 from noisybench.registry import Registry
+from noisybench.reporting.formatting import letters
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,7 +31,7 @@ class FigureInfo:
     experiment: str = ""
 
 
-FIGURES = Registry("figure", "noisybench.reporting.run_figures", FigureInfo)
+FIGURES = Registry("figure", "noisybench.reporting.figure_kinds", FigureInfo)
 
 ACCURACY = "Test accuracy (%)"
 VAL_ACCURACY = "Noisy-validation accuracy (%)"
@@ -64,12 +65,10 @@ def lines(
 
     measures: columns of `Epoch`; accuracies become percent.
     """
-    labels = list(groups)
-    group_of = {run: at for at, label in enumerate(labels) for run in groups[label]["id"]}
-    means = curves(group_of, measures)
+    group_of = {run: at for at, own in enumerate(groups.values()) for run in own["id"]}
+    of_group = dict(iter(curves(group_of, measures).groupby("group")))
     found: dict[str, list[Line]] = {measure: [] for measure in measures}
-    of_group = dict(iter(means.groupby("group")))
-    for at, label in enumerate(labels):
+    for at, label in enumerate(groups):
         for measure in measures if at in of_group else ():
             scale = 100 if measure.endswith("accuracy") else 1
             own = of_group[at]
@@ -92,11 +91,6 @@ class Panel:
     setting: str
     lines: Sequence[Line]
 
-    @property
-    def counts(self) -> list[tuple[str, int]]:
-        """The number of runs behind each line."""
-        return [(line.label, line.n) for line in self.lines]
-
 
 @dataclass(frozen=True)
 class HeatMap:
@@ -109,8 +103,6 @@ class HeatMap:
     columns: Sequence[str]
     values: Sequence[Sequence[float | None]]
     texts: Sequence[Sequence[str]]
-
-    counts = ()
 
 
 @dataclass(frozen=True)
@@ -134,8 +126,6 @@ class Scatter:
     points: Sequence[Point]
     is_log: bool
 
-    counts = ()
-
 
 @dataclass(frozen=True)
 class RankAxis:
@@ -145,8 +135,6 @@ class RankAxis:
     setting: str
     ranks: Mapping[str, float]
     groups: Sequence[Sequence[str]]
-
-    counts = ()
 
 
 AnyPanel = Panel | HeatMap | Scatter | RankAxis
@@ -169,8 +157,10 @@ class Figure:
     @property
     def panels(self) -> list[tuple[str, AnyPanel]]:
         """The panels with their letters: (a), (b), …"""
-        letters = chain(ascii_lowercase, (a + b for a in ascii_lowercase for b in ascii_lowercase))
-        return [(f"({letter})", p) for letter, p in zip(letters, chain(*self.rows), strict=False)]
+        return [
+            (f"({letter.lower()})", panel)
+            for letter, panel in zip(letters(), chain(*self.rows), strict=False)
+        ]
 
     @property
     def notes(self) -> list[str]:
@@ -178,29 +168,27 @@ class Figure:
         by_setting: dict[str, list[str]] = {}
         for letter, panel in self.panels:
             by_setting.setdefault(panel.setting, []).append(letter)
-        if len(by_setting) == 1:
-            titles = [f"{setting}." for setting in by_setting]
-        else:
-            titles = [f"{', '.join(letters)} {setting}." for setting, letters in by_setting.items()]
-        return [" ".join([*self._statistics(), *self.remarks]), *titles]
+        only = len(by_setting) == 1
+        settings = [
+            f"{setting}." if only else f"{', '.join(places)} {setting}."
+            for setting, places in by_setting.items()
+        ]
+        return [" ".join([*self._statistics(), *self.remarks]), *settings]
 
     def _statistics(self) -> list[str]:
-        """How many runs a line is the mean of, and what its band is."""
-        placed = [(letter, *count) for letter, panel in self.panels for count in panel.counts]
-        counts = [n for _, _, n in placed]
+        """How many runs a line is the mean of, what its band is, and which lines some panels lack that others
+        of their quantity have."""
+        curves = [(letter, panel) for letter, panel in self.panels if isinstance(panel, Panel)]
+        drawn = [(letter, line) for letter, panel in curves for line in panel.lines]
+        counts = Counter(line.n for _, line in drawn)
         if not counts:
             return []
-        usual = max(counts, key=lambda n: (counts.count(n), n))
         if max(counts) == 1:
             return ["One seed (n = 1)."]
-        others = [f"{n} for {label} in {letter}" for letter, label, n in placed if n != usual]
+        usual = max(counts, key=lambda n: (counts[n], n))
+        others = [f"{line.n} for {line.label} in {letter}" for letter, line in drawn if line.n != usual]
         exceptions = f" ({join_limited(others)})" if others else ""
-        mean = f"Mean over seeds ± one sample standard deviation (n−1), n = {usual}{exceptions}."
-        return [mean, *self._missing()]
-
-    def _missing(self) -> list[str]:
-        """Which lines some panels lack that others of their quantity have."""
-        curves = [(letter, panel) for letter, panel in self.panels if isinstance(panel, Panel)]
+        sentences = [f"Mean over seeds ± one sample standard deviation (n−1), n = {usual}{exceptions}."]
         known: dict[str, dict[str, None]] = {}
         for _, panel in curves:
             known.setdefault(panel.ylabel, {}).update(dict.fromkeys(line.label for line in panel.lines))
@@ -210,7 +198,7 @@ class Figure:
             for label in known[panel.ylabel]
             if label not in {line.label for line in panel.lines}
         ]
-        return [f"No completed runs of {join_limited(lacking)}."] if lacking else []
+        return [*sentences, *([f"No completed runs of {join_limited(lacking)}."] if lacking else [])]
 
 
 def build_figure(name: str, runs: "DataFrame", curves: Curves, **options: Any) -> Figure:

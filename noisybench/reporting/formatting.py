@@ -1,9 +1,11 @@
 """The texts that tables share: titles, numbers, cells, the best two, and notes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count, product
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from noisybench.config import Config
@@ -11,7 +13,7 @@ from noisybench.errors import InputError, UnknownName, join_limited
 from noisybench.methods import method_of, needs
 from noisybench.registry import METHODS
 from noisybench.reporting.statistics import PLACE, SCHEDULE, SETTINGS, UNFINISHED, WHOLE, as_records
-from noisybench.reporting.tables import Block, Cell, Column, Row, Table
+from noisybench.reporting.tables import NO_RUN, Block, Column, Row, Table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -58,6 +60,15 @@ def title(dataset: str, settings: Record, differing: Sequence[str]) -> str:
     return "; ".join([text, *(setting(name, settings) for name in others)])
 
 
+def titles(records: Sequence[Record], settings: Sequence[str]) -> list[str]:
+    """The title of each record: see `title`.  settings: told where records of one data set differ in them."""
+    of_dataset: dict[str, list[Record]] = {}
+    for record in records:
+        of_dataset.setdefault(record["dataset"], []).append(record)
+    told = {dataset: differing(of, settings) for dataset, of in of_dataset.items()}
+    return [title(record["dataset"], record, told[record["dataset"]]) for record in records]
+
+
 def setting(name: str, settings: Record) -> str:
     """A setting and its value as --where takes them: ``lr=0.01``."""
     value = settings[name]
@@ -74,8 +85,10 @@ def noise_label(place: Record) -> str:
     return f"{place['noise']}, η = {number(place['rate'])}"
 
 
-def signed(number: float) -> str:
-    """A difference with two decimals and its sign, which what rounds to zero has not."""
+def signed(number: float | None) -> str:
+    """A difference with two decimals and a sign, but for what rounds to zero."""
+    if number is None:
+        return NO_RUN.text
     text = minus(f"{number:+.2f}")
     return "0.00" if text in ("+0.00", "−0.00") else text
 
@@ -87,7 +100,7 @@ def minus(number: str) -> str:
 
 def p_value(p: float | None) -> str:
     """A p-value in three decimals."""
-    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+    return NO_RUN.text if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def pruned(record: Record) -> str:
@@ -95,17 +108,26 @@ def pruned(record: Record) -> str:
     return f"pruned from {record['prune_from']} every {record['prune_every']}"
 
 
+def with_methods(runs: "DataFrame", within: Sequence[str] = ("dataset", "loss", *SETTINGS)) -> "DataFrame":
+    """The runs with a column `method`: the loss, and when it prunes where runs of one loss have several
+    schedules.  within: what such runs have in common."""
+    runs = runs.astype(WHOLE)
+    schedules = runs.groupby([*within], dropna=False)[[*SCHEDULE]].transform("nunique", dropna=False)
+    names = [
+        f"{record['loss']}, {pruned(record)}" if has_several else record["loss"]
+        for record, has_several in zip(as_records(runs), schedules.gt(1).any(axis=1), strict=True)
+    ]
+    return runs.assign(method=names)
+
+
+def letters() -> Iterator[str]:
+    """A, B, …, Z, AA, AB, …"""
+    return ("".join(letters) for size in count(1) for letters in product(ascii_uppercase, repeat=size))
+
+
 def differing(records: Sequence[Record], names: Sequence[str]) -> list[str]:
     """Those of the `names` in which the records do not all agree."""
     return [name for name in names if len({record[name] for record in records}) > 1]
-
-
-def competitors(records: Sequence[Record], usual: int) -> list[Cell]:
-    """The cells of records that compete with each other, in their order, the best marked: see `best`."""
-    marked = {id(record) for record in best(records)}
-    return [
-        Cell(text(record, usual), id(record) in marked, tuple(record["runs"].split())) for record in records
-    ]
 
 
 def best(records: Sequence[Record]) -> list[Record]:

@@ -1,11 +1,11 @@
 """The kinds of table: which numbers they show, and what is a row, a column and a block of them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from noisybench.errors import InputError
 from noisybench.labels.noise import noise_of
@@ -18,9 +18,6 @@ from noisybench.reporting.tables import NO_RUNS, TABLES, Block, Cell, Column, Ro
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-Rows = dict[str, dict[Column, Cell]]
-
 
 FILES = "labels from a file"
 FILES_NOTE = "Labels from a file: in brackets the measured rate, the share of labels known to be wrong."
@@ -39,19 +36,17 @@ def closed_set(runs: "DataFrame") -> Table:
     usual = formatting.usual_n(cells)
     shown = _with_sources(cells)
     columns = list(dict.fromkeys(map(noise_column, _noises(shown, "source"))))
+    of_block = [list(own) for _, own in groupby(as_records(shown), key=itemgetter("dataset", *SETTINGS))]
+    titles = formatting.titles([records[0] for records in of_block], SETTINGS)
     blocks = []
-    for dataset, group in groupby(as_records(shown), key=itemgetter("dataset")):
-        of_dataset = list(group)
-        differing = formatting.differing(of_dataset, SETTINGS)
-        for _, of_block in groupby(of_dataset, key=itemgetter(*SETTINGS)):
-            records = list(of_block)
-            rows = _losses_by_noise(records, usual)
-            used = [column for column in columns if any(column in row for row in rows.values())]
-            title = formatting.title(dataset, records[0], differing)
-            blocks.append(Block(title, used, [Row((name,), row) for name, row in rows.items()]))
+    for title, records in zip(titles, of_block, strict=True):
+        noises = list(map(noise_column, records))
+        rows = _rows(records, usual, rows=_names(records, ()), columns=noises, competing=noises)
+        used = [column for column in columns if any(column in row for row in rows.values())]
+        blocks.append(Block(title, used, [Row((name,), row) for name, row in rows.items()]))
     return Table(
         name="closed-set",
-        caption=f"{MEASURES['test_accuracy']}{formatting.over_seeds(cells)}." if blocks else NO_RUNS,
+        caption=_caption(cells, "test_accuracy"),
         columns=columns,
         blocks=blocks,
         notes=[
@@ -108,84 +103,70 @@ def noise_column(place: Record) -> Column:
     return Column(place["noise"], f"η = {formatting.number(place['rate'])}")
 
 
-def _losses_by_noise(records: Sequence[Record], usual: int) -> Rows:
-    """The cells of a block of closed_set: methods as rows, noises as columns."""
-    of_column: dict[Column, list[Record]] = {}
-    for record in records:
-        of_column.setdefault(noise_column(record), []).append(record)
-    cells = {
-        id(record): cell
-        for column in of_column.values()
-        for record, cell in zip(column, formatting.competitors(column, usual), strict=True)
-    }
-    names = _names(records, ())
-    rows: Rows = {}
-    for record in records:
-        rows.setdefault(names[_variant(record, ())], {})[noise_column(record)] = cells[id(record)]
-    return rows
-
-
 @TABLES.register("open-set", measure="last_test_accuracy")
 def open_set(runs: "DataFrame") -> Table:
     """Table 2 of the paper: test accuracy at the last epoch, with a column for each method."""
     order = ["dataset", *DATA, "loss", *METHOD, *SCHEDULE, "noise", "rate"]
     cells = summarise(runs, "last_test_accuracy").sort_values(order, key=rank, ignore_index=True)
     usual = formatting.usual_n(cells)
-    noises = [formatting.noise_label(place) for place in _noises(cells)]
-    blocks, own_settings = [], []
-    for dataset, group in groupby(as_records(cells), key=itemgetter("dataset")):
-        of_dataset = list(group)
-        differing = formatting.differing(of_dataset, DATA)
-        for _, of_block in groupby(of_dataset, key=itemgetter(*DATA)):
-            records = list(of_block)
-            common = _common(records)
-            title = formatting.title(dataset, common, differing)
-            rows = _noises_by_method(records, usual)
-            columns = list(dict.fromkeys(Column("", name) for name in _names(records, METHOD).values()))
-            ordered = [Row((noise,), rows[noise]) for noise in noises if noise in rows]
-            blocks.append(Block(title, columns, ordered))
-            own_settings += [(title, note) for note in _own_settings(records, common)]
-    several = len(blocks) > 1
+    of_block = [list(own) for _, own in groupby(as_records(cells), key=itemgetter("dataset", *DATA))]
+    of_most = list(map(_common, of_block))
+    titles = formatting.titles(of_most, DATA)
+    blocks, notes = [], []
+    for title, records, common in zip(titles, of_block, of_most, strict=True):
+        columns = [Column("", name) for name in _names(records, METHOD)]
+        noises = list(map(formatting.noise_label, records))
+        rows = _rows(records, usual, rows=noises, columns=columns, competing=noises)
+        in_order = dict.fromkeys(map(formatting.noise_label, _noises(cells)))
+        ordered = [Row((noise,), rows[noise]) for noise in in_order if noise in rows]
+        blocks.append(Block(title, list(dict.fromkeys(columns)), ordered))
+        where = f"In the table of {title}: " if len(of_block) > 1 else ""
+        notes += [f"{where}{note}" for note in _own_settings(records, common)]
     return Table(
         name="open-set",
-        caption=(f"{MEASURES['last_test_accuracy']}{formatting.over_seeds(cells)}." if blocks else NO_RUNS),
+        caption=_caption(cells, "last_test_accuracy"),
         columns=list(dict.fromkeys(column for block in blocks for column in block.columns)),
         blocks=blocks,
-        notes=[
-            *(f"In the table of {title}: {note}" if several else note for title, note in own_settings),
-            *formatting.marking(cells, "row"),
-            *formatting.notes(runs),
-        ],
+        notes=[*notes, *formatting.marking(cells, "row"), *formatting.notes(runs)],
         cells=cells,
         stub=["noise"],
         best_of="row",
     )
 
 
-def _noises_by_method(records: Sequence[Record], usual: int) -> Rows:
-    """The cells of a block of open_set: noises as rows, methods as columns."""
-    names = _names(records, METHOD)
-    of_row: dict[str, list[Record]] = {}
-    for record in records:
-        of_row.setdefault(formatting.noise_label(record), []).append(record)
-    return {
-        row: {
-            Column("", names[_variant(record, METHOD)]): cell
-            for record, cell in zip(competing, formatting.competitors(competing, usual), strict=True)
-        }
-        for row, competing in of_row.items()
-    }
+def _caption(cells: "DataFrame", measure: str) -> str:
+    return NO_RUNS if cells.empty else f"{MEASURES[measure]}{formatting.over_seeds(cells)}."
 
 
-def _variant(record: Record, settings: Sequence[str]) -> tuple[Any, ...]:
-    """What makes a method of a block: its loss, when it prunes, and those `settings`."""
-    return tuple(record[name] for name in ("loss", *SCHEDULE, *settings))
+def _rows(
+    records: Sequence[Record],
+    usual: int,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[Column],
+    competing: Sequence[Hashable],
+) -> dict[str, dict[Column, Cell]]:
+    """The cells of a block, by row and column.
+
+    rows, columns: of each record, where its cell stands.  competing: records of the same value compete with
+    each other, see `formatting.best`.  usual: see `formatting.text`.
+    """
+    groups: dict[Hashable, list[Record]] = {}
+    for record, group in zip(records, competing, strict=True):
+        groups.setdefault(group, []).append(record)
+    best = {id(record) for group in groups.values() for record in formatting.best(group)}
+    placed: dict[str, dict[Column, Cell]] = {}
+    for record, row, column in zip(records, rows, columns, strict=True):
+        cell = Cell(formatting.text(record, usual), id(record) in best, tuple(record["runs"].split()))
+        placed.setdefault(row, {})[column] = cell
+    return placed
 
 
-def _names(records: Sequence[Record], settings: Sequence[str]) -> dict[tuple[Any, ...], str]:
-    """The names of a block's methods: the loss and, where it has several variants, what is its own."""
+def _names(records: Sequence[Record], settings: Sequence[str]) -> list[str]:
+    """The method of each record of a block: its loss and, where the loss has several variants, what is its
+    own of the `settings` and of its schedule."""
     protocols = _protocols(records, settings)
-    names = {}
+    names = []
     for record in records:
         protocol = protocols.get(id(record))
         siblings = [
@@ -202,7 +183,7 @@ def _names(records: Sequence[Record], settings: Sequence[str]) -> dict[tuple[Any
             own.append(f"revision {record['revision']}")
         if {"prune_from", "prune_every"} & set(differing):
             own.append(formatting.pruned(record))
-        names[_variant(record, settings)] = ", ".join([record["loss"], *own])
+        names.append(", ".join([record["loss"], *own]))
     return names
 
 
@@ -226,7 +207,7 @@ def _protocols(records: Sequence[Record], settings: Sequence[str]) -> dict[int, 
 
 def _common(records: Sequence[Record]) -> Record:
     """The settings that most methods of a block have, each by itself; of ties, the first."""
-    methods = {_variant(record, METHOD): record for record in records}.values()
+    methods = {itemgetter("loss", *SCHEDULE, *METHOD)(record): record for record in records}.values()
     most = {name: Counter(m[name] for m in methods).most_common(1)[0][0] for name in METHOD}
     return {**records[0], **most}
 

@@ -8,11 +8,12 @@ import io
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisybench.errors import InvalidValue
-from noisybench.reporting.figures import AnyPanel, Figure, HeatMap, Panel, RankAxis, Scatter
+from noisybench.reporting.figures import AnyPanel, Figure, HeatMap, Line, Panel, Point, RankAxis, Scatter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,25 +157,27 @@ def compose(figure: Figure) -> "Drawing":
     columns = max(len(row) for row in sizes)
     widths = [max(row[at][0] for row in sizes if at < len(row)) for at in range(columns)]
     heights = [max(height for _, height in row) for row in sizes]
-    notes = _wrapped(figure, sum(widths))
-    labels = {label for _, panel in figure.panels for label in _labels(panel)}
+    notes = "\n".join(_fill(note, int(NOTE_DENSITY * sum(widths))) for note in figure.notes)
+    entries = [entry for _, panel in figure.panels for entry in _in_legend(panel)]
+    labels = {entry.label for entry in entries}
+    # A shade has one marker in all panels.
+    markers = dict(zip(sorted({entry.shade for entry in entries}), cycle(MARKERS), strict=False))
     longest = max(map(len, labels), default=0) + LEGEND_HANDLE
     abreast = max(1, min(len(labels), int(LEGEND_DENSITY * sum(widths) / longest)))
     if figure.shared_legend:
         legends = LEGEND_LINE * (1 + -(-len(labels) // abreast))
     else:
-        legends = LEGEND_LINE * 3 * sum(any(_labels(panel) for panel in row) for row in figure.rows)
+        legends = LEGEND_LINE * 3 * sum(any(map(_in_legend, row)) for row in figure.rows)
     height = sum(heights) + legends + NOTE_LINE * (notes.count("\n") + 2)
     drawing = Drawing(figsize=(sum(widths), height))
     grid = drawing.add_gridspec(len(sizes), columns, width_ratios=widths, height_ratios=heights)
     places = [grid[r, c] for r, row in enumerate(figure.rows) for c in range(len(row))]
-    looks = _looks(figure)
     for (letter, panel), place in zip(figure.panels, places, strict=True):
         axes = drawing.add_subplot(place)
         if panel.title:
             axes.set_title(_fill(f"{letter} {panel.title}", TITLE_WIDTH), loc="left")
-        DRAW[type(panel)](axes, panel, looks)
-        if _labels(panel) and not figure.shared_legend:
+        DRAW[type(panel)](axes, panel, markers)
+        if _in_legend(panel) and not figure.shared_legend:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, borderaxespad=0)
     _share_axes(drawing)
     if figure.shared_legend:
@@ -195,22 +198,14 @@ def size_of(panel: AnyPanel) -> tuple[float, float]:
     return PANEL
 
 
-def _labels(panel: AnyPanel) -> list[str]:
-    """The labels of a panel's legend."""
+def _in_legend(panel: AnyPanel) -> Sequence[Line | Point]:
+    """What the legend of a panel has an entry for."""
     if isinstance(panel, Panel):
-        return [line.label for line in panel.lines]
-    return [point.label for point in panel.points] if isinstance(panel, Scatter) else []
+        return panel.lines
+    return panel.points if isinstance(panel, Scatter) else ()
 
 
-def _looks(figure: Figure) -> list[float]:
-    """The shades of a figure in order: the place of a shade chooses its marker."""
-    panels = [panel for _, panel in figure.panels]
-    lines = {line.shade for panel in panels if isinstance(panel, Panel) for line in panel.lines}
-    points = {point.shade for panel in panels if isinstance(panel, Scatter) for point in panel.points}
-    return sorted(lines | points)
-
-
-def _draw_curves(axes: "Axes", panel: Panel, shades: list[float]) -> None:
+def _draw_curves(axes: "Axes", panel: Panel, markers: Mapping[float, str]) -> None:
     """The lines of a panel, their bands, and its axes."""
     from matplotlib.ticker import MaxNLocator
 
@@ -224,7 +219,7 @@ def _draw_curves(axes: "Axes", panel: Panel, shades: list[float]) -> None:
             label=line.label,
             color=colour,
             linestyle=WRONG if line.dashed else "-",
-            marker=MARKERS[shades.index(line.shade) % len(MARKERS)],
+            marker=markers[line.shade],
             markevery=(position * step // len(panel.lines), step),
         )
         if line.n > 1:
@@ -236,7 +231,7 @@ def _draw_curves(axes: "Axes", panel: Panel, shades: list[float]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def _draw_heat_map(axes: "Axes", panel: HeatMap, shades: list[float]) -> None:
+def _draw_heat_map(axes: "Axes", panel: HeatMap, markers: Mapping[float, str]) -> None:
     """A coloured cell for each number, which stands in it."""
     import numpy as np
 
@@ -254,12 +249,12 @@ def _draw_heat_map(axes: "Axes", panel: HeatMap, shades: list[float]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _draw_scatter(axes: "Axes", panel: Scatter, shades: list[float]) -> None:
+def _draw_scatter(axes: "Axes", panel: Scatter, markers: Mapping[float, str]) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     for point in panel.points:
-        marker = MARKERS[shades.index(point.shade) % len(MARKERS)]
-        axes.plot(point.x, point.y, marker, color=colour_of(point.shade), label=point.label, markersize=6)
+        colour = colour_of(point.shade)
+        axes.plot(point.x, point.y, markers[point.shade], color=colour, label=point.label, markersize=6)
     axes.set_xlabel(panel.xlabel)
     axes.set_ylabel(panel.ylabel)
     axes.margins(0.12)
@@ -272,7 +267,7 @@ def _draw_scatter(axes: "Axes", panel: Scatter, shades: list[float]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _draw_ranks(axes: "Axes", panel: RankAxis, shades: list[float]) -> None:
+def _draw_ranks(axes: "Axes", panel: RankAxis, markers: Mapping[float, str]) -> None:
     """An axis with a line from each mean rank down to its method's name, and bars over groups."""
     count = len(panel.ranks)
     left = -(-count // 2)
@@ -337,12 +332,6 @@ def colour_of(shade: float) -> tuple[float, float, float]:
 
     red, green, blue, _ = matplotlib.colormaps[COLOURS](LIGHTEST * shade)
     return float(red), float(green), float(blue)
-
-
-def _wrapped(figure: Figure, inches: float) -> str:
-    """The notes, a paragraph each, as wide as the panels are."""
-    width = int(NOTE_DENSITY * inches)
-    return "\n".join(_fill(note, width) for note in figure.notes)
 
 
 def _fill(text: str, width: int) -> str:

@@ -3,6 +3,7 @@
 scipy is imported where it is used: other reports need not wait for it.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from math import sqrt
 from statistics import fmean, stdev
@@ -60,16 +61,8 @@ def pairs_needed(mean: float, sd: float) -> int | None:
     mean, sd: those of the differences, taken for the true ones; sd > 0.  None for more than MOST_PAIRS.
     """
     effect = abs(mean) / sd
-    if power(MOST_PAIRS, effect) < POWER:
-        return None
-    too_few, enough = 1, MOST_PAIRS
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        if power(middle, effect) < POWER:
-            too_few = middle
-        else:
-            enough = middle
-    return enough
+    needed = 2 + bisect_left(range(2, MOST_PAIRS + 1), POWER, key=lambda n: power(n, effect))
+    return needed if needed <= MOST_PAIRS else None
 
 
 def power(n: int, effect: float) -> float:
