@@ -85,6 +85,16 @@ def noise_label(place: Record) -> str:
     return f"{place['noise']}, η = {number(place['rate'])}"
 
 
+def places(cells: "DataFrame") -> str:
+    """Where there are cells, in words: each loss with its data set and noise, the first few of them."""
+    return join_limited(
+        dict.fromkeys(
+            f"{record['loss']} on {record['dataset']} with {noise_label(record)}"
+            for record in as_records(cells)
+        )
+    )
+
+
 def signed(number: float | None) -> str:
     """A difference with two decimals and a sign, but for what rounds to zero."""
     if number is None:
@@ -253,9 +263,8 @@ def _precisions(completed: "DataFrame") -> list[str]:
         return []
     kept = [*PLACE, *SCHEDULE, *SETTINGS]
     several = completed.astype(WHOLE).groupby(kept, dropna=False)["computed_in"].nunique().reset_index()
-    mixed = as_records(several[several["computed_in"] > 1])
-    places = dict.fromkeys(f"{r['loss']} on {r['dataset']} with {noise_label(r)}" for r in mixed)
-    means = f" Means over several: {join_limited(places)}." if places else " No mean is over several."
+    mixed = several[several["computed_in"] > 1]
+    means = f" Means over several: {places(mixed)}." if len(mixed) else " No mean is over several."
     runs = ", ".join(f"{precision} ({count} runs)" for precision, count in counts.items())
     return [f"Computed in different precisions: {runs}.{means} --where computed_in={counts.index[0]} is one."]
 

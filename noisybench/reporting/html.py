@@ -93,7 +93,7 @@ def render(table: Table, runs: "DataFrame", curves: Curves, csv: str, command: s
         undrawn=undrawn,
         count=len(runs),
         facts=_facts(runs, command),
-        csv=_download("text/csv", csv.encode()),
+        csv=f"data:text/csv;base64,{b64encode(csv.encode()).decode()}",
         data=Markup(_data(runs, grids)),
         script=Markup(script),
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
@@ -154,11 +154,6 @@ def _test_images(runs: "DataFrame") -> str:
         with suppress(NoisybenchError):
             counts.append(f"{name} {DATASETS[DatasetName.read(name).stem].metadata.counts[1]:,}")
     return ", ".join(counts) or "–"
-
-
-def _download(kind: str, content: bytes) -> str:
-    """A file as an address that the page itself holds."""
-    return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
 def _grids(table: Table) -> Iterator[Grid]:

@@ -13,7 +13,16 @@ from noisybench.registry import METHODS, NOISES
 from noisybench.reporting import formatting
 from noisybench.reporting.formatting import Record
 from noisybench.reporting.selection import stem
-from noisybench.reporting.statistics import DATA, METHOD, SCHEDULE, SETTINGS, as_records, rank, summarise
+from noisybench.reporting.statistics import (
+    DATA,
+    METHOD,
+    ORDER,
+    SCHEDULE,
+    SETTINGS,
+    as_records,
+    rank,
+    summarise,
+)
 from noisybench.reporting.tables import NO_RUNS, TABLES, Block, Cell, Column, Row, Table
 
 if TYPE_CHECKING:
@@ -70,10 +79,9 @@ def _with_sources(cells: "DataFrame") -> "DataFrame":
     source = cells["labels"].where(is_file, "")
     # The hash of the labels is shown only where two files have labels of one name and rate.
     same = source.groupby([cells["dataset"], cells["noise"], cells["rate"]]).transform("nunique")
-    order = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
     return cells.assign(
         source=source.str[:8].where(same > 1, ""), labels=cells["labels"].mask(is_file, "")
-    ).sort_values(order, key=rank)
+    ).sort_values([*ORDER], key=rank)
 
 
 @cache

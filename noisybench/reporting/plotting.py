@@ -250,7 +250,7 @@ def _draw_heat_map(axes: "Axes", panel: HeatMap, markers: Mapping[float, str]) -
 
 
 def _draw_scatter(axes: "Axes", panel: Scatter, markers: Mapping[float, str]) -> None:
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     for point in panel.points:
         colour = colour_of(point.shade)
@@ -261,8 +261,8 @@ def _draw_scatter(axes: "Axes", panel: Scatter, markers: Mapping[float, str]) ->
     if panel.is_log:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 

@@ -9,6 +9,7 @@ settings that differ, and is not tested.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
@@ -24,7 +25,7 @@ from noisybench.reporting import formatting
 from noisybench.reporting.formatting import Record
 from noisybench.reporting.selection import stem
 from noisybench.reporting.significance import ALPHA, Summary, chance_to_agree, tost_p, verdict, welch_p
-from noisybench.reporting.statistics import DATA, PLACE, SCHEDULE, SETTINGS, as_records, rank
+from noisybench.reporting.statistics import DATA, ORDER, PLACE, SCHEDULE, SETTINGS, as_records, rank
 from noisybench.reporting.tables import NO_RUN, Table, list_table
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ HEADINGS = ("published", "ours", "difference", "power", "verdict")
 
 # What a run computes in unless its device rounds convolutions: see `training.device.precision`.
 PRECISION = "fp32"
+
+# The columns that a comparison adds to the cells of a table.
+ADDED = (
+    *("published_mean", "published_std", "published_n", "origin", "difference"),
+    *("welch_p", "tost_p", "power", "margin", "verdict", "deviations"),
+)
 
 NO_REPRODUCTION = "no reproduction"
 SEPARATOR = "; "
@@ -154,8 +161,7 @@ def compare_with_published(table: Table, runs: "DataFrame", name: str, margin: f
     known = find_source(name, table.name)
     if not 0 < margin <= 100:
         raise InvalidValue(f"margin is {margin:g}, but must be above 0 and at most 100 percentage points.")
-    columns = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
-    cells = table.cells.sort_values(columns, key=rank, ignore_index=True)
+    cells = table.cells.sort_values([*ORDER], key=rank, ignore_index=True)
     values = known.numbers()
     published = [values.get(_place(record)) for record in as_records(cells)]
     matched = cells.iloc[[at for at, value in enumerate(published) if value]]
@@ -196,29 +202,47 @@ def _compared(
     """The cells with what was published and how the two compare."""
     import pandas as pd
 
-    records = as_records(cells)
-    deviations = [_deviations(record, known) for record in records]
-    tested = [
-        _tested(record, value, bool(deviating), margin)
-        for record, value, deviating in zip(records, values, deviations, strict=True)
+    comparisons = [
+        _comparison(record, value, known, margin)
+        for record, value in zip(as_records(cells), values, strict=True)
     ]
-    means = pd.Series([value.mean for value in values], index=cells.index, dtype=float)
-    added: dict[str, Any] = {
-        "published_mean": means,
-        "published_std": pd.array([value.std for value in values], dtype="Float64"),
-        "published_n": pd.array([value.n for value in values], dtype="Int64"),
-        "origin": [value.origin for value in values],
-        "difference": cells["mean"] - means,
-        "welch_p": pd.array([welch for welch, _, _, _ in tested], dtype="Float64"),
-        "tost_p": pd.array([tost for _, tost, _, _ in tested], dtype="Float64"),
-        "power": pd.array([power for _, _, power, _ in tested], dtype="Float64"),
-        "margin": float(margin),
-        "verdict": [words for _, _, _, words in tested],
-        "deviations": [SEPARATOR.join(deviating) for deviating in deviations],
+    added = pd.DataFrame(comparisons, index=cells.index, columns=ADDED).astype({"published_n": "Int64"})
+    front = [*PLACE, "mean", "std", "n", *ADDED]
+    return cells.join(added)[[*front, *(name for name in cells.columns if name not in front)]]
+
+
+def _comparison(record: Record, value: PublishedValue, known: Source, margin: float) -> dict[str, Any]:
+    """What was published of a cell and how the two compare, by the names in ADDED.
+
+    The p-values, and `power`, the chance that equal means would have come out as agrees, are None where
+    there is no test.
+    """
+    deviations = _deviations(record, known)
+    welch = tost = power = None
+    if deviations:
+        words = NO_REPRODUCTION
+    elif value.std is None or value.n is None:
+        words = NO_SPREAD
+    elif record["n"] < 2:
+        words = NO_RUN.text
+    else:
+        ours = Summary(record["mean"], record["std"], record["n"])
+        published = Summary(value.mean, value.std, value.n)
+        welch, tost = welch_p(ours, published), tost_p(ours, published, margin)
+        power, words = chance_to_agree(ours, published, margin), verdict(welch, tost)
+    return {
+        "published_mean": value.mean,
+        "published_std": value.std,
+        "published_n": value.n,
+        "origin": value.origin,
+        "difference": None if record["mean"] is None else record["mean"] - value.mean,
+        "welch_p": welch,
+        "tost_p": tost,
+        "power": power,
+        "margin": margin,
+        "verdict": words,
+        "deviations": SEPARATOR.join(deviations),
     }
-    ours = ["mean", "std", "n"]
-    front = [*PLACE, *ours, *added]
-    return cells.assign(**added)[[*front, *(name for name in cells.columns if name not in front)]]
 
 
 def _deviations(record: Record, known: Source) -> list[str]:
@@ -242,23 +266,6 @@ def _usual(name: str, value: Any) -> str:
     if value is None or value == "":
         return "all" if name == "train_size" else "none"
     return formatting.number(value) if isinstance(value, float) else str(value)
-
-
-def _tested(
-    record: Record, value: PublishedValue, deviating: bool, margin: float
-) -> tuple[float | None, float | None, float | None, str]:
-    """The p-values of Welch's test and of the test of equivalence and the chance that equal means would
-    have agreed, where they can be had, and the verdict."""
-    if deviating:
-        return None, None, None, NO_REPRODUCTION
-    if value.std is None or value.n is None:
-        return None, None, None, NO_SPREAD
-    if record["n"] < 2:
-        return None, None, None, NO_RUN.text
-    ours = Summary(record["mean"], record["std"], record["n"])
-    published = Summary(value.mean, value.std, value.n)
-    welch, tost = welch_p(ours, published), tost_p(ours, published, margin)
-    return welch, tost, chance_to_agree(ours, published, margin), verdict(welch, tost)
 
 
 def _title(records: Sequence[Record]) -> str:
@@ -285,14 +292,13 @@ def _deviating(records: Sequence[Record]) -> list[str]:
 
 def _line(record: Record, usual_n: int) -> list[str]:
     spread = "" if record["published_std"] is None else f" ± {record['published_std']:.2f}"
-    difference = record["difference"]
     return [
         record["loss"],
         record["noise"],
         formatting.number(record["rate"]),
         f"{record['published_mean']:.2f}{spread}",
         formatting.text(record, usual_n),
-        NO_RUN.text if difference is None else formatting.signed(difference),
+        formatting.signed(record["difference"]),
         NO_RUN.text if record["power"] is None else f"{record['power']:.0%}",
         record["verdict"],
     ]
@@ -344,7 +350,7 @@ def _order(records: Sequence[Record], shared: Sequence[str], early: Set[str]) ->
     settings can be held to.  shared: the settings that must be the same within a pair.  early: the runs that
     ended before their last epoch."""
     counts: dict[tuple[str, str], list[bool]] = {}
-    with_early: dict[str, int] = {}
+    with_early: Counter[str] = Counter()
     for one, other in combinations(records, 2):
         same = all(one[name] == other[name] for name in ("dataset", *shared, "noise", "rate"))
         if same and one["loss"] != other["loss"] and one["n"] and other["n"]:
@@ -353,7 +359,7 @@ def _order(records: Sequence[Record], shared: Sequence[str], early: Set[str]) ->
             counts.setdefault((one["dataset"], one["noise"]), []).append(ours * theirs > 0)
             for record in (one, other):
                 if early & set(record["runs"].split()):
-                    with_early[record["loss"]] = with_early.get(record["loss"], 0) + 1
+                    with_early[record["loss"]] += 1
     if not counts:
         return []
     found = [
@@ -369,11 +375,7 @@ def _order(records: Sequence[Record], shared: Sequence[str], early: Set[str]) ->
 def _left_out(cells: "DataFrame", published: Sequence[PublishedValue | None]) -> list[str]:
     """Which of the runs have no published counterpart."""
     without = cells.iloc[[at for at, value in enumerate(published) if not value]]
-    places = dict.fromkeys(
-        f"{record['loss']} on {record['dataset']} with {formatting.noise_label(record)}"
-        for record in as_records(without)
-    )
-    return [f"Not published, so not here: {join_limited(places)}."] if places else []
+    return [f"Not published, so not here: {formatting.places(without)}."] if len(without) else []
 
 
 def _rounded(runs: "DataFrame") -> list[str]:

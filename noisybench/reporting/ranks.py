@@ -136,9 +136,11 @@ def ranking(table: Table, runs: "DataFrame") -> tuple[Ranking, list[str]]:
     runs: rows of `Store.results` that the table was made of.  Raises InvalidValue for fewer than two methods,
     and where no setting has all methods.
     """
-    completed = runs[runs["status"].eq("completed")]
-    accuracies = 100 * completed[table.measure].astype(float) if table.measure else completed["seed"]
-    measured = dict(zip(completed["id"], zip(completed["seed"], accuracies, strict=True), strict=True))
+    measured: dict[str, tuple[int, float]] = {}
+    if table.measure:
+        completed = runs[runs["status"].eq("completed")]
+        of_run = zip(completed["seed"], 100 * completed[table.measure].astype(float), strict=True)
+        measured = dict(zip(completed["id"], of_run, strict=True))
     methods = list(dict.fromkeys(method for _, cells in table.settings for method in cells))
     if len(methods) < 2 or not measured:
         raise InvalidValue(

@@ -22,6 +22,9 @@ SETTINGS = tuple(name for name in declared_fields() if name not in (*PLACE, *SCH
 DATA = ("draws", "labels", "keep", "train_size", "validation", "trusted")
 METHOD = tuple(name for name in SETTINGS if name not in DATA)
 
+# The order of a report, column by column: see `rank`.
+ORDER = ("dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate")
+
 # What pandas would read as floats where some run has none.
 WHOLE = {name: "Int64" for name, d in declared_fields().items() if d.optional and d.type is int}
 
@@ -53,8 +56,7 @@ def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
             runs=("id", " ".join),
         )
     )
-    order = ["dataset", *SETTINGS, "loss", *SCHEDULE, "noise", "rate"]
-    ordered = cells.sort_values(order, key=rank, ignore_index=True)
+    ordered = cells.sort_values([*ORDER], key=rank, ignore_index=True)
     labelled = ordered.assign(measure=measure, unit="percent")
     statistics = ["mean", "std", "n", *UNFINISHED, "measure", "unit"]
     return labelled[[*PLACE, *statistics, *SCHEDULE, *SETTINGS, "runs"]]
