@@ -63,6 +63,7 @@ def text(table: Table, *, width: int | None) -> str:
 
 
 def _with_many_methods_as_rows(table: Table) -> Table:
+    """The table, turned where its columns are more than MOST_COLUMNS methods."""
     many = table.best_of == "row" and len(table.columns) > MOST_COLUMNS
     return formatting.methods_as_rows(table) if many else table
 
@@ -78,6 +79,7 @@ def _starred(cell: Cell, star: str) -> str:
 
 
 def _label_widths(table: Table, blocks: Sequence[Block]) -> list[int]:
+    """Characters of each label of the rows of these blocks, with its heading."""
     rows = [table.stub, *(row.labels for block in blocks for row in block.rows)]
     return [max(map(len, texts)) for texts in zip(*rows, strict=True)]
 

@@ -250,6 +250,7 @@ def _draw_heat_map(axes: "Axes", panel: HeatMap, markers: Mapping[float, str]) -
 
 
 def _draw_scatter(axes: "Axes", panel: Scatter, markers: Mapping[float, str]) -> None:
+    """A marker for each method, and the axes."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     for point in panel.points:

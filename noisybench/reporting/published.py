@@ -193,6 +193,7 @@ def compare_with_published(table: Table, runs: "DataFrame", name: str, margin: f
 
 
 def _place(record: Record) -> Place:
+    """Where a published number of this cell would be; a data set's version is left out."""
     return stem(record["dataset"]), record["loss"], record["noise"], record["rate"]
 
 
@@ -291,6 +292,7 @@ def _deviating(records: Sequence[Record]) -> list[str]:
 
 
 def _line(record: Record, usual_n: int) -> list[str]:
+    """A text for each of STUB and HEADINGS."""
     spread = "" if record["published_std"] is None else f" ± {record['published_std']:.2f}"
     return [
         record["loss"],

@@ -110,6 +110,7 @@ def ranked(settings: Sequence[Accuracies]) -> Ranking:
 
 
 def _pairs(settings: Sequence[Accuracies], methods: Sequence[str]) -> list[Pair]:
+    """The test of each pair of methods, over all settings and seeds."""
     from scipy.stats import wilcoxon
 
     tested = []

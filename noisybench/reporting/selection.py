@@ -62,6 +62,7 @@ def _match(values: "Series[Any]", text: str) -> "Series[bool]":
 
 
 def _number(name: str, text: str) -> float:
+    """The number that is wanted of a column.  Raises InvalidValue."""
     try:
         return float(text)
     except ValueError:

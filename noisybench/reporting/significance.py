@@ -141,6 +141,7 @@ def chance_to_agree(ours: Summary, published: Summary, margin: float) -> float:
 
 
 def _p(a: Summary, b: Summary, alternative: str) -> float:
+    """p-value of Welch's t-test against the alternative that a's mean is unlike, "greater" or "less"."""
     from scipy.stats import ttest_ind_from_stats
 
     if a.std == b.std == 0:

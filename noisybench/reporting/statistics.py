@@ -63,7 +63,7 @@ def summarise(runs: "DataFrame", measure: str) -> "DataFrame":
 
 
 def as_records(cells: "DataFrame") -> list[dict[str, Any]]:
-    """The rows as plain values, None where one is missing."""
+    """The rows as plain Python values by column, None where a value is missing."""
     plain = cells.astype(object)
     return plain.where(plain.notna(), None).to_dict(orient="records")  # type: ignore[return-value]
 

@@ -56,6 +56,7 @@ class Row:
     cells: Mapping[Column, Cell]
 
     def cell(self, column: Column) -> Cell:
+        """The cell in a column; NO_RUN where there is no run."""
         return self.cells.get(column, NO_RUN)
 
 
