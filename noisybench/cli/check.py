@@ -1,5 +1,6 @@
 """`noisybench check`: run the contract tests of a loss, method, noise or model."""
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
@@ -37,8 +38,6 @@ def check(
         "trusted": 40,
     }
     config = Config.from_user(**{**short, kind: name})
-
-    from dataclasses import asdict
 
     from rich.table import Table
 

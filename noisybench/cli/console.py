@@ -26,6 +26,7 @@ from noisybench.files import replacing
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
+    from rich.table import Column
     from rich.text import Text
 
 STDOUT = (Path("-"), Path("/dev/stdout"))
@@ -91,6 +92,13 @@ def bar(text: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         yield partial(progress.update, progress.add_task(text, total=total))
+
+
+def right(*headings: str) -> "list[Column]":
+    """Columns of a table that are aligned to the right, as numbers are."""
+    from rich.table import Column
+
+    return [Column(heading, justify="right") for heading in headings]
 
 
 def printable(text: str) -> str:
@@ -247,8 +255,6 @@ def _refuse_protected(path: Path) -> None:
     """Raise InvalidValue for a store and what lies beside it, prepared data, and inputs of this command."""
     from noisybench.datasets.home import data_home
 
-    home: Path | None
-
     target = path.resolve()
     for place in (target, *target.parents):
         for end in ("", "-wal", "-shm", "-journal", "-runs"):
@@ -256,12 +262,10 @@ def _refuse_protected(path: Path) -> None:
             if name and place.name.endswith(end) and _is_store(place.with_name(name)):
                 what = "is a store of runs" if place == target and not end else "belongs to a store of runs"
                 raise InvalidValue(f"{path} {what}, and is not replaced. Name another file.")
-    try:
+    with suppress(DataError):  # without a home folder there is no prepared data
         home = data_home()
-    except DataError:  # without a home folder there is no prepared data
-        home = None
-    if home is not None and target.is_relative_to(home.resolve()):
-        raise InvalidValue(f"{path} lies among the prepared data ({home}). Name another file.")
+        if target.is_relative_to(home.resolve()):
+            raise InvalidValue(f"{path} lies among the prepared data ({home}). Name another file.")
     # The file is named once, as the output; a second time, it is an input.
     if sum(_names(argument, target) for argument in _arguments) > 1:
         raise InvalidValue(f"{path} is an input of this command. Name another file.")
@@ -270,13 +274,11 @@ def _refuse_protected(path: Path) -> None:
 def _is_store(path: Path) -> bool:
     from noisybench.store.schema import APPLICATION
 
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            header = file.read(OWNER.stop)
-    except OSError:
-        return False
+    header = b""
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                header = file.read(OWNER.stop)
     if not header.startswith(SQLITE):
         return False
     owner = APPLICATION.to_bytes(4)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from noisybench.cli.arguments import AsJson, Overwrite
-from noisybench.cli.console import STDOUT, cell, check_json, console, print_json, say, warn, write
+from noisybench.cli.console import STDOUT, cell, check_json, console, print_json, right, say, warn, write
 from noisybench.cli.options import config_options
 from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunFailed
@@ -170,9 +170,8 @@ def class_table(found: "Verified") -> "Table":
     from rich import box
     from rich.table import Table
 
-    table = Table("class", box=box.SIMPLE, padding=(0, 1, 0, 1))
-    for heading in ("images", "wrong", "% wrong", "given"):
-        table.add_column(heading, justify="right")
+    headings = right("images", "wrong", "% wrong", "given")
+    table = Table("class", *headings, box=box.SIMPLE, padding=(0, 1, 0, 1))
     for number, name in enumerate(found.classes):
         of_class = found.clean == number
         n, wrong = int(of_class.sum()), int((found.given[of_class] != number).sum())
@@ -217,9 +216,8 @@ def show_open_set(manifest: "Manifest", open_set: "OpenSetImages") -> None:
     own = np.bincount(manifest.noisy[open_set.origin == OWN], minlength=len(classes))
     others = np.bincount(manifest.noisy[open_set.origin != OWN], minlength=len(classes))
     say(f"{others.sum():,} of the images are open-set images, from {open_set.source}.\n")
-    table = Table("label", box=None, header_style="bold", pad_edge=False)
-    table.add_column("own images", justify="right")
-    table.add_column("open-set images", justify="right")
+    headings = right("own images", "open-set images")
+    table = Table("label", *headings, box=None, header_style="bold", pad_edge=False)
     for number, name in enumerate(classes):
         table.add_row(numbered(number, name), f"{own[number]:,}", f"{others[number]:,}")
     console().print(table)
@@ -253,8 +251,8 @@ def flips_table(classes: tuple[str, ...], rows: "Matrix") -> "Table":
 
     flips = rows - np.diag(rows.diagonal())
     title = f"The {FREQUENT_FLIPS} most frequent of {np.count_nonzero(flips):,} kinds of flips"
-    table = Table("true", "given", title=title, box=box.SIMPLE, caption="The matrix is in --json.")
-    table.add_column("% of the true class", justify="right")
+    share = right("% of the true class")
+    table = Table("true", "given", *share, title=title, box=box.SIMPLE, caption="The matrix is in --json.")
     for place in np.argsort(-flips, axis=None, kind="stable")[:FREQUENT_FLIPS]:
         i, j = divmod(int(place), len(classes))
         if flips[i, j]:

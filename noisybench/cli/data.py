@@ -10,7 +10,7 @@ import typer
 
 from noisybench import datasets
 from noisybench.cli.arguments import AsJson, Overwrite
-from noisybench.cli.console import bar, cell, console, print_json, say, tell, warn, write
+from noisybench.cli.console import bar, cell, console, print_json, right, say, tell, warn, write
 from noisybench.errors import InvalidValue
 from noisybench.registry import DATASETS
 
@@ -197,9 +197,8 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("name", "prepared", box=None, pad_edge=False)
-    for heading in ("train", "test", "image", "classes", "MB"):
-        table.add_column(heading, justify="right")
+    numbers = right("train", "test", "image", "classes", "MB")
+    table = Table("name", "prepared", *numbers, box=None, pad_edge=False)
     for row in rows:
         table.add_row(
             cell(row["name"]),

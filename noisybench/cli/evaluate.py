@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from noisybench.cli.arguments import DATABASE, AsJson, Code, Database, Device, RunName
-from noisybench.cli.console import cell, console, in_percent, print_json, say
+from noisybench.cli.console import cell, console, in_percent, print_json, right, say
 from noisybench.cli.corrupt import numbered
 
 Part = Literal["test", "validation", "train"]
@@ -63,12 +63,9 @@ def evaluate(
         return
     say(f"Run {row['id']}, {split}, {result.n:,} images, true labels")
     say(f"  accuracy {result.accuracy:.2%}, expected calibration error {result.ece:.4f} (15 bins)")
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("class")
-    table.add_column("accuracy", justify="right")
     wide = len(dataset.classes) > 10
-    for header in ["most often taken for"] if wide else map(str, range(len(dataset.classes))):
-        table.add_column(header, justify="left" if wide else "right")
+    taken_for = ["most often taken for"] if wide else right(*map(str, range(len(dataset.classes))))
+    table = Table("class", *right("accuracy"), *taken_for, box=None, header_style="bold", pad_edge=False)
     for index, name in enumerate(dataset.classes):
         counts = result.confusion[index]
         table.add_row(

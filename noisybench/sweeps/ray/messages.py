@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,11 +72,10 @@ class DatasetBundle:
         return target
 
     def _is_at_home(self) -> bool:
-        try:
+        with suppress(DataError):
             found = read_meta(self.name)
-        except DataError:
-            return False
-        return found is not None and found.fingerprint == self.fingerprint
+            return found is not None and found.fingerprint == self.fingerprint
+        return False
 
     def _is_complete(self, folder: Path) -> bool:
         files = [folder / META, *(folder / name for name, _ in self.sizes)]
