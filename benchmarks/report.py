@@ -61,14 +61,13 @@ def _beyond(folder: Path, path: Path) -> dict[str, list[float]]:
     one, many = folder / "one.db", folder / "many.db"
     fill(one, 1, EPOCHS)
     fill(many, MANY_RUNS)
-    page = ("--format", "html", "--out", str(folder / "report.html"))
+    page = ("report", "--format", "html", "--out", str(folder / "report.html"))
     found = {}
-    for called, store, more in (
-        (f"report, {MANY_RUNS:,} runs", many, ()),
+    for called, store, command in (
+        (f"runs list, {MANY_RUNS:,} runs", many, ("runs", "list")),
+        (f"report, {MANY_RUNS:,} runs", many, ("report",)),
         (f"report --format html, {RUNS:,} runs, {RUNS * EPOCHS:,} epochs", path, page),
     ):
-        times = alternate(
-            {str(db): noisybench("report", "--db", str(db), *more) for db in (store, one)}, REPEATS
-        )
+        times = alternate({str(db): noisybench(*command, "--db", str(db)) for db in (store, one)}, REPEATS)
         found[called] = [a - b for a, b in zip(times[str(store)], times[str(one)], strict=True)]
     return found
