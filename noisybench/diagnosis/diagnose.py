@@ -31,6 +31,9 @@ from noisybench.seeding import generator
 from noisybench.training.loop import TOO_FEW
 
 FOLDS = 5
+# How much a second look counts, beside the first, where the networks make no errors of their own: a network that
+# is wrong about many images learns little from the fewer that are left.
+SECOND_LOOK = 0.5
 Watch = Callable[[int, Epoch], None]
 
 
@@ -187,7 +190,8 @@ def diagnose(
         return first_look
     part = Part(np.flatnonzero(~flagged), np.flatnonzero(flagged), own, injected=np.empty(0, np.int64))
     second = _evidence(own, [part], [observed(count, part, in_second_half(config.epochs))])
-    both = (evidence.log_probability + second.log_probability) / 2
+    weight = SECOND_LOOK * (1 - first_look.estimate.error) ** 2
+    both = (1 - weight) * evidence.log_probability + weight * second.log_probability
     evidence = replace(evidence, log_probability=both)
     return replace(first_look, scores=chosen.compute(evidence), suggested=log_odds(evidence).argmax(axis=1))
 
