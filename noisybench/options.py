@@ -80,7 +80,10 @@ class OptionSpec:
         return get_origin(self.type) is tuple
 
     def read(self, name: str, value: Any) -> Any:
-        """Return `value` with the declared type; raise InvalidValue if it is wrong."""
+        """The value with the declared type: texts are read, a list from words between commas or spaces.
+
+        name: what a message calls the value.  Raises InvalidValue for another type or out of bounds.
+        """
         if value is None and self.optional:
             return None
         if self.is_list:

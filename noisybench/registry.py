@@ -123,7 +123,10 @@ class Entry(Generic[M]):
 
 @dataclass(frozen=True)
 class Bound(Generic[M]):
-    """An entry with a value for each of its hyper-parameters; `str` of it is the canonical form."""
+    """An entry with a value for each of its hyper-parameters; `str` of it is the canonical form.
+
+    arguments: the values, by hyper-parameter, in the order of the entry's.
+    """
 
     entry: Entry[M]
     arguments: Mapping[str, Any] = field(hash=False)
