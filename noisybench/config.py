@@ -117,8 +117,8 @@ class Config:
 
     @classmethod
     def from_user(cls, **given: Any) -> "Config":
-        """As `create`, for what the user wrote: ``path/to/file.py:name`` executes that file.  Raises InputError,
-        also for a file that cannot be read or executed."""
+        """As `create`, for what the user wrote: ``path/to/file.py:name`` executes that file.  Raises
+        InputError, also for a file that cannot be read or executed."""
         return cls._created(given, files=True)
 
     @classmethod
@@ -208,8 +208,8 @@ class Config:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Config":
-        """The inverse of `row`; other columns of `row` are ignored.  Raises InvalidValue for a value of another
-        type or out of bounds."""
+        """The inverse of `row`; other columns of `row` are ignored.  Raises InvalidValue for a value of
+        another type or out of bounds."""
         return cls(**{name: d.read(name, row[name]) for name, d in declared_fields().items()})
 
 

@@ -31,8 +31,8 @@ from noisybench.seeding import generator
 from noisybench.training.loop import TOO_FEW
 
 FOLDS = 5
-# How much a second look counts, beside the first, where the networks make no errors of their own: a network that
-# is wrong about many images learns little from the fewer that are left.
+# How much a second look counts, beside the first, where the networks make no errors of their own: a network
+# that is wrong about many images learns little from the fewer that are left.
 SECOND_LOOK = 0.5
 Watch = Callable[[int, Epoch], None]
 

@@ -29,9 +29,9 @@ class Evidence:
     networks that trained on the image.  held_out: (n, classes), the softmax averaged over the second half of
     the epochs of the network that did not train on the image; NaN where every network did.
     log_probability: (n, classes), the logarithm of the softmax averaged over all networks, where epochs of
-    higher held-out accuracy count more; after a second look, at most half of it is that network's.  features: (n,
-    units), of one network; (0, 0) where they are not recorded.  transition: (classes, classes), an estimate
-    of the probability of each given class for each true class, without zeros.
+    higher held-out accuracy count more; after a second look, at most half of it is that network's.
+    features: (n, units), of one network; (0, 0) where they are not recorded.  transition: (classes, classes),
+    an estimate of the probability of each given class for each true class, without zeros.
     """
 
     given: "NDArray[np.int64]"
