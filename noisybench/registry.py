@@ -14,6 +14,7 @@ and from files of the user: ``path/to/file.py:name``.
 """
 
 import ast
+import functools
 import hashlib
 import importlib
 import inspect
@@ -178,6 +179,7 @@ def _bind_source(kind: str, origin: Origin, name: str, arguments: dict[str, Any]
     return Bound(REGISTRIES[kind].from_source(origin, name.rpartition(":")[2]), arguments)
 
 
+@functools.cache
 def shortened(name: str) -> str:
     """A canonical form for people: of a long text in it, such as a matrix, the beginning and a hash."""
     return re.sub(

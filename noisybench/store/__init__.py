@@ -219,17 +219,18 @@ class Store(Tables):
         """The view `results` as a DataFrame, one row per config."""
         import pandas as pd
 
-        # Most columns have one value in all rows; it is read once.
+        # Most columns have one value in all runs; it is read once.
         with self.sqlite_errors(), self.conn:
             self.conn.execute("BEGIN")
-            names = [name for (name,) in self.conn.execute("SELECT name FROM pragma_table_info('results')")]
-            ends = ", ".join(f"min([{name}]), max([{name}]), count([{name}])" for name in names)
-            total, *found = self.conn.execute(f"SELECT count(*), {ends} FROM results").fetchone()
-            lowest, highest, known = (found[at::3] for at in range(3))
+            cursor = self.conn.execute("SELECT * FROM runs LIMIT 1")
+            names = [column[0] for column in cursor.description]
+            first = cursor.fetchone() or [None] * len(names)
+            differs = ", ".join(f"max([{name}] IS NOT ?)" for name in names)
+            differing = self.conn.execute(f"SELECT {differs} FROM runs", first).fetchone()
             constant = {
-                name: low
-                for name, low, high, n in zip(names, lowest, highest, known, strict=True)
-                if name != "id" and low == high and n in (0, total)
+                name: value
+                for name, value, varies in zip(names, first, differing, strict=True)
+                if name != "id" and not varies
             }
             varying = ", ".join(f"[{name}]" for name in names if name not in constant)
             frame = self.frame(f"SELECT {varying} FROM results")
