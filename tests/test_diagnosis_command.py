@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from commands import as_json, noisybench, succeed
 from PIL import Image
-from scipy.stats import spearmanr
 
 from noisybench import datasets
 from noisybench.config import Config
@@ -130,20 +129,20 @@ def test_a_second_look_without_the_suspects_finds_more(
         wrong = (given != dataset.train_labels)[found.rows]
         missed[name] = int((~wrong[found.order[: int(wrong.sum())]]).sum())
     assert missed["posterior"] < missed["once"]
-    assert networks == {"once": {0, 1}, "posterior": {2}}, "it goes on from the networks of the first look"
+    assert networks == {"once": {0, 1}, "posterior": {2, 3}}, "it goes on from the networks of the first look"
 
 
-def test_a_second_look_by_networks_that_have_learnt_little_counts_little(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_that_have_learnt_little_do_not_look_twice(tmp_path: Path) -> None:
     config, dataset, given = settings(train_size=600, epochs=4)
-    monkeypatch.setitem(SCORES, "once", replace(SCORES["posterior"], second_look=False))
-    once, twice = (
-        diagnose(replace(config, lr=0.01), dataset, given, tmp_path, score=name, networks=2).scores
-        for name in ("once", "posterior")
+    networks: set[int] = set()
+    show = networks.add
+    found = diagnose(
+        replace(config, lr=0.01), dataset, given, tmp_path, networks=2, watch=lambda k, _: show(k)
     )
-    # It would be 0.90 if it counted half; 84 wrong labels were missed then, and 67 at the first look.
-    assert 0.98 < spearmanr(once, twice).statistic < 1
+    # With a second look that counted 1 - error, 78 wrong labels would be missed, and 92 by it alone.
+    wrong = (given != dataset.train_labels)[found.rows]
+    assert found.estimate.error > 0.5 and networks == {0, 1}
+    assert (~wrong[found.order[: int(wrong.sum())]]).sum() < 75
 
 
 def test_labels_as_they_are_have_no_known_truth(tmp_path: Path) -> None:
@@ -191,9 +190,10 @@ def settings(
     return config, dataset, corrupt(config, dataset).given
 
 
-@pytest.mark.parametrize("at", [(1, 3), (2, 3)])
+@pytest.mark.parametrize("at", [(1, 3), (3, 3)])
 def test_a_diagnosis_that_was_stopped_goes_on_and_ends_alike(at: tuple[int, int], tmp_path: Path) -> None:
-    config, dataset, given = settings()
+    config, dataset, given = settings(train_size=600)
+    config = replace(config, lr=0.1)
     undisturbed = diagnose(config, dataset, given, tmp_path / "a", networks=2)
     seen: list[tuple[int, int]] = []
 
@@ -208,7 +208,7 @@ def test_a_diagnosis_that_was_stopped_goes_on_and_ends_alike(at: tuple[int, int]
     resumed = diagnose(
         config, dataset, given, tmp_path / "b", networks=2, watch=lambda k, e: seen.append((k, e.epoch))
     )
-    assert first[-1] == at and seen[0] > (at[0], 1) and seen[-1] == (2, 4)
+    assert first[-1] == at and seen[0] > (at[0], 1) and seen[-1] == (3, 4)
     _assert_alike(undisturbed, resumed)
 
 

@@ -31,9 +31,8 @@ from noisybench.seeding import generator
 from noisybench.training.loop import TOO_FEW
 
 FOLDS = 5
-# How much a second look counts, beside the first, where the networks make no errors of their own: a network
-# that is wrong about many images learns little from the fewer that are left.
-SECOND_LOOK = 0.5
+# Networks of a second look.
+SECOND_LOOK = 2
 Watch = Callable[[int, Epoch], None]
 
 
@@ -133,8 +132,8 @@ def diagnose(
     of all training images.  folder: where trainings keep their state; a diagnosis that was killed goes on
     from there.  score: a name in `scores.SCORES`.  networks: how many are trained, at least 2, by default as
     many as `folds`; network k holds out fold k.  All but the first have some more labels made wrong.  A score
-    with a second look has one more, trained without the labels that the others flag.  watch: called with the
-    number of a network, from 0, and each of its epochs.  Raises InputError or RunFailed.
+    with a second look has up to SECOND_LOOK more, trained without the labels that the others flag.  watch:
+    called with the number of a network, from 0, and each of its epochs.  Raises InputError or RunFailed.
     """
     chosen = score_called(score)
     check_method(config)
@@ -186,11 +185,14 @@ def diagnose(
         val_accuracy=[observation.val_accuracy for observation in observations],
     )
     flagged = first_look.flagged
-    if not chosen.second_look or not flagged.any() or (~flagged).sum() < TOO_FEW:
+    # Networks that are wrong about half of the images leave out right labels, and learn less from the fewer.
+    weight = max(0.0, 1 - (2 * first_look.estimate.error) ** 3)
+    if not chosen.second_look or not weight or not flagged.any() or (~flagged).sum() < TOO_FEW:
         return first_look
     part = Part(np.flatnonzero(~flagged), np.flatnonzero(flagged), own, injected=np.empty(0, np.int64))
-    second = _evidence(own, [part], [observed(count, part, in_second_half(config.epochs))])
-    weight = SECOND_LOOK * (1 - first_look.estimate.error) ** 2
+    again = range(count, count + SECOND_LOOK)
+    looks = [observed(number, part, in_second_half(config.epochs)) for number in again]
+    second = _evidence(own, [part] * SECOND_LOOK, looks)
     both = (1 - weight) * evidence.log_probability + weight * second.log_probability
     evidence = replace(evidence, log_probability=both)
     return replace(first_look, scores=chosen.compute(evidence), suggested=log_odds(evidence).argmax(axis=1))
