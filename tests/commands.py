@@ -1,6 +1,8 @@
-"""Commands in this process, as a user gives them."""
+"""Commands as a user gives them: in this process, or in one of their own."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 from typer.testing import CliRunner, Result
@@ -22,3 +24,9 @@ def succeed(*arguments: object) -> str:
 
 def as_json(*arguments: object) -> Any:
     return json.loads(succeed(*arguments, "--json"))
+
+
+def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "noisybench", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)

@@ -1,17 +1,12 @@
 """What goes wrong for a user: one message, the right exit code, and a store that stays of use."""
 
 import json
-import os
 import resource
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import SHORT, noisybench, succeed
+from commands import SHORT, noisybench, process, succeed
 
 from noisybench.store import Store
 
@@ -107,36 +102,6 @@ def test_progress_without_a_terminal_is_plain_lines(database: Path) -> None:
     lines = result.stderr.splitlines()
     assert [line.split()[1] for line in lines if "epoch" in line.split()[0]] == ["1/3", "2/3", "3/3"]
     assert any("pruned: kept" in line for line in lines) and "\x1b" not in result.stderr
-
-
-def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    code = "from noisybench.cli import main; main()"
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}, **options
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_is_marked_and_can_be_done_again(number: int, code: int, database: Path) -> None:
-    values = ("train", "--epochs", "100000", "--quiet")
-    child = process(*values)
-    for _ in range(600):
-        if database.exists() and Store.open(database).details("epochs", _running(database)):
-            break
-        time.sleep(0.1)
-    child.send_signal(number)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode == code and "Traceback" not in errors
-    (row,) = Store.open(database).runs()
-    assert row["status"] == "interrupted"
-    assert "interrupted" in succeed("report")
-
-
-def _running(database: Path) -> str:
-    rows = Store.open(database).runs()
-    return rows[0]["id"] if rows else ""
 
 
 @pytest.mark.slow
