@@ -114,11 +114,9 @@ def test_marks_of_the_page_correct_the_labels(
     assert noisybench(*arguments).exit_code == 2
 
 
-def test_a_second_look_without_the_suspects_finds_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retraining_without_the_suspects_finds_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, dataset, given = settings(train_size=600, epochs=8)
-    monkeypatch.setitem(SCORES, "once", replace(SCORES["posterior"], second_look=False))
+    monkeypatch.setitem(SCORES, "once", replace(SCORES["posterior"], retrains=False))
     networks: dict[str, set[int]] = {"once": set(), "posterior": set()}
     missed = {}
     for name in networks:
@@ -129,17 +127,17 @@ def test_a_second_look_without_the_suspects_finds_more(
         wrong = (given != dataset.train_labels)[found.rows]
         missed[name] = int((~wrong[found.order[: int(wrong.sum())]]).sum())
     assert missed["posterior"] < missed["once"]
-    assert networks == {"once": {0, 1}, "posterior": {2, 3}}, "it goes on from the networks of the first look"
+    assert networks == {"once": {0, 1}, "posterior": {2, 3}}, "it goes on from the first networks"
 
 
-def test_networks_that_have_learnt_little_do_not_look_twice(tmp_path: Path) -> None:
+def test_nothing_is_retrained_where_networks_have_learnt_little(tmp_path: Path) -> None:
     config, dataset, given = settings(train_size=600, epochs=4)
     networks: set[int] = set()
     show = networks.add
     found = diagnose(
         replace(config, lr=0.01), dataset, given, tmp_path, networks=2, watch=lambda k, _: show(k)
     )
-    # With a second look that counted 1 - error, 78 wrong labels would be missed, and 92 by it alone.
+    # With retrained networks that counted 1 - error, 78 wrong labels would be missed, and 92 by them alone.
     wrong = (given != dataset.train_labels)[found.rows]
     assert found.estimate.error > 0.5 and networks == {0, 1}
     assert (~wrong[found.order[: int(wrong.sum())]]).sum() < 75

@@ -33,7 +33,7 @@ CASES: list[dict[str, Any]] = [
     {**SHORT, "loss": "mae", "noise": "open-set(source=digits)", "milestones": "2 4"},
 ]
 # What says where and when a run was made, not what came out.
-CIRCUMSTANCES = {"started", "ended", "seconds", "pid", "began", "rowid", "reason"}
+CIRCUMSTANCES = {"started", "ended", "seconds", "pid", "began", "rowid", "reason", "commit"}
 
 
 def result(store: Store, identity: str) -> tuple[Any, ...]:

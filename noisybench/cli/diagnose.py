@@ -121,7 +121,7 @@ def diagnose(
     from noisybench.cli.comparison import compared, in_sentences, table_of
     from noisybench.cli.report import print_document
     from noisybench.diagnosis import findings, outputs, page, plan
-    from noisybench.diagnosis.diagnose import SECOND_LOOK, check_method, diagnosed_rows, n_networks
+    from noisybench.diagnosis.diagnose import RETRAINED, check_method, diagnosed_rows, n_networks
     from noisybench.diagnosis.diagnose import diagnose as carried_out
     from noisybench.diagnosis.marks import as_csv as marks_as_csv
     from noisybench.diagnosis.marks import read as read_marks
@@ -159,7 +159,7 @@ def diagnose(
     devices = several(device)
     jobs = default_jobs(max(1, len(losses)), devices)
     # Of one network after the other; several losses are compared at once.
-    networks = count + SECOND_LOOK * chosen.second_look
+    networks = count + RETRAINED * chosen.retrains
     trainings = networks + sum(losses.values()) / jobs
     request = {key: str(value) for key, value in given_options.items()} | {
         "fingerprint": prepared.fingerprint,
@@ -183,7 +183,7 @@ def diagnose(
     tell(
         f"{n:,} labels of {config.dataset} in {prepared.n_classes} classes: {count} networks ({config.model},"
         f" {config.epochs} epochs, {config.loss}) on {device_label(place)}, each with 1/{folds} held out"
-        + f", and up to {SECOND_LOOK} more without the suspects" * chosen.second_look
+        + f", and up to {RETRAINED} more without the suspects" * chosen.retrains
         + "."
         + f" Then {len(losses)} runs, to suggest a loss." * compare
         + f" About {estimated} in all, less what is done."

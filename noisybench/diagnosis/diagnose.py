@@ -31,8 +31,8 @@ from noisybench.seeding import generator
 from noisybench.training.loop import TOO_FEW
 
 FOLDS = 5
-# Networks of a second look.
-SECOND_LOOK = 2
+# Networks that are trained without the suspects.
+RETRAINED = 2
 Watch = Callable[[int, Epoch], None]
 
 
@@ -132,7 +132,7 @@ def diagnose(
     of all training images.  folder: where trainings keep their state; a diagnosis that was killed goes on
     from there.  score: a name in `scores.SCORES`.  networks: how many are trained, at least 2, by default as
     many as `folds`; network k holds out fold k.  All but the first have some more labels made wrong.  A score
-    with a second look has up to SECOND_LOOK more, trained without the labels that the others flag.  watch:
+    that retrains has up to RETRAINED more, trained without the labels that the others flag.  watch:
     called with the number of a network, from 0, and each of its epochs.  Raises InputError or RunFailed.
     """
     chosen = score_called(score)
@@ -172,7 +172,7 @@ def diagnose(
     anchors = estimate(evidence.held_out[seen], own[seen])
     evidence = replace(evidence, transition=anchors.smoothed)
     calibration = _calibration(chosen, evidence, planned, observations)
-    first_look = Diagnosis(
+    diagnosis = Diagnosis(
         rows=rows,
         given=own,
         scores=chosen.compute(evidence),
@@ -184,18 +184,18 @@ def diagnose(
         calibration=calibration,
         val_accuracy=[observation.val_accuracy for observation in observations],
     )
-    flagged = first_look.flagged
+    flagged = diagnosis.flagged
     # Networks that are wrong about half of the images leave out right labels, and learn less from the fewer.
-    weight = max(0.0, 1 - (2 * first_look.estimate.error) ** 3)
-    if not chosen.second_look or not weight or not flagged.any() or (~flagged).sum() < TOO_FEW:
-        return first_look
+    weight = max(0.0, 1 - (2 * diagnosis.estimate.error) ** 3)
+    if not chosen.retrains or not weight or not flagged.any() or (~flagged).sum() < TOO_FEW:
+        return diagnosis
     part = Part(np.flatnonzero(~flagged), np.flatnonzero(flagged), own, injected=np.empty(0, np.int64))
-    again = range(count, count + SECOND_LOOK)
-    looks = [observed(number, part, in_second_half(config.epochs)) for number in again]
-    second = _evidence(own, [part] * SECOND_LOOK, looks)
-    both = (1 - weight) * evidence.log_probability + weight * second.log_probability
+    numbers = range(count, count + RETRAINED)
+    later = [observed(number, part, in_second_half(config.epochs)) for number in numbers]
+    retrained = _evidence(own, [part] * RETRAINED, later)
+    both = (1 - weight) * evidence.log_probability + weight * retrained.log_probability
     evidence = replace(evidence, log_probability=both)
-    return replace(first_look, scores=chosen.compute(evidence), suggested=log_odds(evidence).argmax(axis=1))
+    return replace(diagnosis, scores=chosen.compute(evidence), suggested=log_odds(evidence).argmax(axis=1))
 
 
 def n_networks(score: Score, networks: int | None, folds: int) -> int:

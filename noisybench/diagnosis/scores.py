@@ -29,7 +29,7 @@ class Evidence:
     networks that trained on the image.  held_out: (n, classes), the softmax averaged over the second half of
     the epochs of the network that did not train on the image; NaN where every network did.
     log_probability: (n, classes), the logarithm of the softmax averaged over all networks, where epochs of
-    higher held-out accuracy count more; after a second look, a part of it is of that look's networks.
+    higher held-out accuracy count more; after a retraining, a part of it is of the retrained networks.
     features: (n, units), of one network; (0, 0) where they are not recorded.  transition: (classes, classes),
     an estimate of the probability of each given class for each true class, without zeros.
     """
@@ -62,8 +62,8 @@ class Score:
     """A way to score labels.
 
     needs_held_out: whether each image must be held out once, for which one network is trained per fold.
-    needs_features: whether the network's features must be recorded.  second_look: whether it is better with
-    networks that are trained without the labels that it flags at first; for scores by log_probability.
+    needs_features: whether the network's features must be recorded.  retrains: whether it is better with more
+    networks, trained without the labels that it flags at first; for scores by log_probability.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Score:
     compute: "Callable[[Evidence], Values]"
     needs_held_out: bool = False
     needs_features: bool = False
-    second_look: bool = False
+    retrains: bool = False
 
 
 def largest_other(values: "Values", given: "NDArray[np.int64]") -> "Values":
@@ -167,7 +167,7 @@ SCORES = {
             "posterior",
             "log odds that the label is right, by the networks and the estimated noise",
             _posterior,
-            second_look=True,
+            retrains=True,
         ),
         Score("margin", "logit of the given label minus the largest other, averaged over epochs", _margin),
         Score("late-loss", "minus the cross entropy, averaged over the last third of the epochs", _late_loss),
