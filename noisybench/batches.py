@@ -41,6 +41,8 @@ class Images:
         self.shape = images.shape[1:]
         self.padding = padding
         self.device = device
+        # CUDA multiplies by the reciprocal of a number, which rounds other than a division by a tensor.
+        self.white = torch.full((), 255.0, device=device)
         # The border of images and mean is 0, so a padded pixel is 0 once the mean is subtracted:
         # the same as padding after subtraction, at a quarter of the memory.
         self.images = self._copied(images, rows) if padding or rows is not None else images.to(device)
@@ -94,9 +96,8 @@ class Images:
         mean = self.means.index_select(0, (step.flip * shifts + down) * shifts + right)
         return self._scaled(pixels, mean.view(pixels.shape))
 
-    @staticmethod
-    def _scaled(pixels: Tensor, mean: Tensor) -> Tensor:
-        return pixels.float().div_(255).sub_(mean).permute(0, 3, 1, 2)
+    def _scaled(self, pixels: Tensor, mean: Tensor) -> Tensor:
+        return pixels.float().div_(self.white).sub_(mean).permute(0, 3, 1, 2)
 
     def _on_cpu(self, step: "Step") -> Tensor:
         # NumPy copies a window row by row, torch pixel by pixel: ten times as slow.

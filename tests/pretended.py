@@ -25,6 +25,7 @@ aten = torch.ops.aten
 # On a GPU the host waits for these: it needs a value, or a number of rows.
 WAITING = {
     aten._local_scalar_dense.default,
+    aten._linalg_check_errors.default,
     aten.nonzero.default,
     aten.masked_select.default,
     aten.bincount.default,

@@ -1,8 +1,10 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from noisybench.batches import PADDING, Images, epoch_steps, pixel_mean
 
@@ -69,6 +71,26 @@ def test_an_accelerator_makes_the_same_batches(channels: int, padding: int) -> N
     (step,) = epoch_steps(np.arange(20), 20, augment=True, seed=3, epoch=2, device=CPU)
     step = replace(step, shift=step.shift.clamp(max=2 * padding))
     assert torch.equal(source._on_accelerator(step), source._on_cpu(step))
+
+
+class Reciprocals(TorchDispatchMode):
+    """Divisions of float32 by a number are multiplications by its reciprocal, as on CUDA."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        divides = function in (torch.ops.aten.div.Tensor, torch.ops.aten.div_.Tensor)
+        if divides and isinstance(args[1], int | float):
+            reciprocal = (1 / torch.tensor(float(args[1]))).item()
+            return args[0].copy_(args[0] * reciprocal) if "_" in str(function) else args[0] * reciprocal
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_batch_depends_on_how_a_device_divides_by_a_number() -> None:
+    images = Images(torch.arange(256, dtype=torch.uint8).view(4, 8, 8, 1), pixel_mean, CPU, PADDING)
+    (step,) = epoch_steps(np.arange(4), 4, True, 0, 1, CPU)
+    batch, plain = images.augmented(step), images.plain(0, 4)
+    with Reciprocals():
+        assert torch.equal(images.augmented(step), batch) and torch.equal(images.plain(0, 4), plain)
+        assert not torch.equal(torch.arange(256.0) / 255, torch.arange(256.0) / torch.tensor(255.0))
 
 
 def test_every_shift_and_flip_occurs() -> None:

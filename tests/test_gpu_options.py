@@ -1,6 +1,8 @@
 """How a run uses a GPU: what is refused, what happens where a step cannot be recorded, and what is told."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,16 @@ from commands import noisybench
 from pretended import CUDA, pretended_cuda
 from test_pretended_device import CPU, equal, training
 
+from noisybench import datasets
 from noisybench.config import Config
 from noisybench.errors import InvalidValue, RunFailed
+from noisybench.inputs import corrupt
+from noisybench.split import split
 from noisybench.store import Store
 from noisybench.sweeps.observer import RunObserver
 from noisybench.sweeps.run import Job, run
 from noisybench.training import compiled, device
+from noisybench.training.checkpoints import Checkpoint
 from noisybench.training.loop import Training
 
 
@@ -64,6 +70,23 @@ def test_a_run_whose_step_cannot_be_recorded_says_so_once_and_trains_step_by_ste
             list(waiting(training(CUDA, "on")).run())
 
 
+def test_why_a_step_cannot_be_recorded_is_the_first_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretended_cuda():
+        records = torch.cuda.graph
+
+        @contextmanager
+        def ends_badly(graph: Any, stream: Any) -> Iterator[None]:
+            with records(graph, stream):
+                try:
+                    yield
+                finally:
+                    raise RuntimeError("operation failed due to a previous error during capture")
+
+        monkeypatch.setattr(torch.cuda, "graph", ends_badly)
+        with pytest.raises(RunFailed, match="not permitted when stream is capturing"):
+            list(waiting(training(CUDA, "on")).run())
+
+
 def test_steps_on_a_gpu_are_recorded_unless_that_is_switched_off() -> None:
     with pretended_cuda():
         assert training(CUDA, "auto").captured is not None
@@ -99,6 +122,27 @@ def test_deterministic_runs_take_no_algorithm_by_its_speed(
         assert torch.backends.cudnn.benchmark != deterministic
     assert chosen == [second]
     torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def test_the_gpu_that_torch_chooses_needs_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with torch.backends.cudnn.flags():
+        for name in ("auto", "cuda"):
+            device.set_up(device.choose_device(name), "fp32")
+
+
+def test_a_stored_network_is_not_evaluated_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = training(CPU)
+    list(made.run())
+    digits = datasets.load("digits")
+    cut = split(made.config, digits, corrupt(made.config, digits).given)
+    stored = Checkpoint.of(made.config, made.best.epoch, made.best.state, made.mean, cut)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    with torch.backends.cudnn.flags(allow_tf32=True):
+        with pretended_cuda():
+            on_gpu = stored.logits(digits.test_images, digits, CUDA).cpu()
+        assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+    assert torch.equal(on_gpu, stored.logits(digits.test_images, digits, CPU))
 
 
 def test_long_runs_are_compiled_and_shorter_ones_where_the_code_is_kept(

@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from noisybench.losses import cce, forward_t, lq, mae, per_sample, trunc_lq, unhinged
+from noisybench.losses import cce, forward_t, lq, mae, per_sample, robust, trunc_lq, unhinged
 from noisybench.registry import METHODS
 
 CLASSES = 5
 FUNCTIONS = {entry.name: entry.definition for entry in METHODS if not isinstance(entry.definition, type)}
 FUNCTIONS["trunc-lq"] = per_sample.trunc_lq
+FUNCTIONS["backward-t"] = robust.backward_t
 NAMES = list(FUNCTIONS)
 # Backward correction weighs losses by an inverse matrix, which has negative entries.
 MAY_BE_NEGATIVE = {"backward-t"}

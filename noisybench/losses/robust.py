@@ -266,24 +266,33 @@ def ael(logits: "Tensor", labels: "Tensor", *, scale: AelA = 2.5) -> "Tensor":
     return (-log_likelihood(logits, labels).exp() / scale).exp()
 
 
-@METHODS.register("backward-t", year=2017)
 def backward_t(logits: "Tensor", labels: "Tensor", *, transition: "Tensor") -> "Tensor":
     """Backward correction with the true transition matrix T, (T⁻¹ losses)_y (Patrini et al. 2017).
 
     transition: (classes, classes), row i the distribution of the noisy label of class i.  Losses may be
     negative.  Raises InvalidValue if the matrix has no inverse.
     """
-    import torch
+    return backward(logits, labels, inverse_of(transition.to(at_least_float32(logits))))
+
+
+def backward(logits: "Tensor", labels: "Tensor", inverse: "Tensor") -> "Tensor":
+    """Backward correction with T⁻¹, (classes, classes) in the type of the losses."""
     from torch.nn.functional import embedding
 
     losses = -_log_softmax(logits)
+    # Unlike a product of matrices, this stays in float32 under autocast.
+    rows = embedding(labels, inverse)
+    return (rows * (losses.unsqueeze(1) if labels.dim() > 1 else losses)).sum(dim=-1)
+
+
+def inverse_of(transition: "Tensor") -> "Tensor":
+    """T⁻¹.  Raises InvalidValue if there is none, for which it waits for a GPU."""
+    import torch
+
     try:
-        inverse = torch.linalg.inv(transition.to(losses))
+        return torch.linalg.inv(transition)  # type: ignore[no-any-return]
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         raise InvalidValue(
             "Backward correction needs a transition matrix that has an inverse, and this one has none."
             " Forward correction needs no inverse."
         ) from None
-    # Unlike a product of matrices, this stays in float32 under autocast.
-    rows = embedding(labels, inverse)
-    return (rows * (losses.unsqueeze(1) if labels.dim() > 1 else losses)).sum(dim=-1)

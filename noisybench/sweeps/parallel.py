@@ -140,8 +140,8 @@ class Parallel(JobQueue):
     def _launch(self, job: Job, device: str, folder: Path) -> None:
         identity = job.config.identity
         if self.tries[identity] > 1:
-            # An error on a GPU may come from a captured step.
-            job = replace(job, gpu=replace(job.gpu, capture="off"))
+            # An error on a GPU may come from a captured step, or from compiled code.
+            job = replace(job, gpu=replace(job.gpu, capture="off", compile="off"))
         output = folder / f"{identity}-{self.tries[identity]}.txt"
         receiver, sender = self.context.Pipe(duplex=False)
         arguments = (job, self.store.path, device, self.threads, output, sender)

@@ -84,7 +84,7 @@ class Captured:
             with torch.cuda.graph(graph, stream=self.stream):
                 self.act(batch)
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            reason = str(_first(error)).strip().partition("\n")[0].rstrip(".")
             if self.must:
                 raise RunFailed(f"The training step cannot be captured: {reason}.") from error
             self.given_up = True
@@ -94,3 +94,11 @@ class Captured:
             )
             return
         self.graph = graph
+
+
+def _first(error: RuntimeError) -> BaseException:
+    """The error that made a capture fail: to end one that is no longer valid raises another."""
+    first: BaseException = error
+    while isinstance(first.__context__, RuntimeError):
+        first = first.__context__
+    return first

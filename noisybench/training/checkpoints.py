@@ -21,6 +21,7 @@ from noisybench.files import replacing
 from noisybench.labels.drawing import Corruption
 from noisybench.labels.open_set import OpenSetImages
 from noisybench.split import Split
+from noisybench.training.device import set_up
 from noisybench.training.evaluation import predict
 from noisybench.training.loop import build_model
 from noisybench.training.memory import free
@@ -186,6 +187,7 @@ class Checkpoint:
             )
         if self.mean.shape != dataset.shape:
             raise DataError(f"The run's network is for images of another shape than those of {dataset.name}.")
+        set_up(device, "fp32")
         model = build_model(config, dataset, device)
         model.load_state_dict(self.state)
         batches = Images(torch.from_numpy(np.asarray(images)), self.mean, device)

@@ -101,7 +101,8 @@ def set_up(device: "torch.device", precision: str, deterministic: bool = False) 
         if deterministic:
             # cuBLAS reads it when it is first used.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.cuda.set_device(device)
+        if device.index is not None:
+            torch.cuda.set_device(device)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
         # Shapes stay the same through a run, so that a search for the fastest convolution pays; but which one
         # is fastest can differ from time to time, and their roundings do.
