@@ -1,7 +1,8 @@
 """An acceptance plan: steps that each end within ten minutes, in processes of their own, kept as files.
 
 What was measured is kept in a folder, so that the same command goes on where it was stopped: a step is
-measured again if it failed, was cut off, or was measured on other hardware.
+measured again if it failed, was cut off, or was measured on other hardware.  Where a step fails, those of its
+kind, which is its name up to the first hyphen, are left for the next time: what it lacks, they lack.
 """
 
 import json
@@ -41,8 +42,10 @@ class Plan:
     def carry_out(self, folder: Path, tell: Callable[[str], None]) -> None:
         """Measure what is not there yet, and write gpu.json and gpu.md anew after each step."""
         folder.mkdir(parents=True, exist_ok=True)
+        failed: set[str] = set()
         for name, about in self.steps.items():
-            if self._kept(folder, name) is not None:
+            kind = name.partition("-")[0]
+            if kind in failed or self._kept(folder, name) is not None:
                 continue
             tell(f"{name}: {about}")
             start = time.perf_counter()
@@ -51,6 +54,8 @@ class Plan:
             path = folder / f"{name}.json"
             path.write_text(json.dumps({**kept, "error": error}, indent=2))
             tell(f"  {error or json.dumps(found)}")
+            if error:
+                failed.add(kind)
             self.report(folder)
         self.report(folder)
 

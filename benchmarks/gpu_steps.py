@@ -77,6 +77,10 @@ def seconds_of(act: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def data() -> Found:
+    return {name: len(datasets.load(name).train_images) for name in ("cifar10", "fashion-mnist")}
+
+
 def ceilings() -> Found:
     n = 8192
     a, b = (torch.randn(n, n, device=CUDA, dtype=torch.bfloat16) for _ in range(2))
@@ -252,18 +256,14 @@ def replay() -> Found:
     return {"recorded": same(loop, recorded), "resumed": same(recorded, again)}
 
 
-def epochs() -> Found:
+def epochs(name: str) -> Found:
     found: Found = {}
-    for name, gpu in (("step by step", STEP_BY_STEP), ("captured", CAPTURED), ("compiled", COMPILED)):
-        made = training(gpu=gpu, epochs=4)
+    for way, gpu in (("step by step", STEP_BY_STEP), ("captured", CAPTURED), ("compiled", COMPILED)):
+        made = training(gpu=gpu, name=name, epochs=4)
         list(made.run())
-        found[f"cifar10 {name}"] = min(epoch.seconds for epoch in made.epochs[1:])
+        found[f"{name} {way}"] = min(epoch.seconds for epoch in made.epochs[1:])
         if gpu == CAPTURED:
-            found["cifar10 captured, training alone"] = min(alone(made, epoch) for epoch in (5, 6))
-    for name, gpu in (("captured", CAPTURED), ("compiled", COMPILED)):
-        made = training(gpu=gpu, name="fashion-mnist", epochs=3)
-        list(made.run())
-        found[f"fashion-mnist {name}"] = min(epoch.seconds for epoch in made.epochs[1:])
+            found[f"{name} captured, training alone"] = min(alone(made, epoch) for epoch in (5, 6))
     return found
 
 
@@ -342,7 +342,7 @@ def of_cell(name: str) -> Found:
 FUNCTIONS: dict[str, Callable[..., Found]] = {
     **{
         f.__name__: f
-        for f in (ceilings, batches, gradients, waits, eager, replay, captured, compiled, epochs)
+        for f in (data, ceilings, batches, gradients, waits, eager, replay, captured, compiled, epochs)
     },
     **{"evaluation": of_evaluation, "usual": of_usual, "sweep": of_sweep, "cell": of_cell},
 }
