@@ -190,6 +190,24 @@ def test_what_is_found_of_injected_labels_corrects_the_rate() -> None:
     assert found.interval[1] - found.interval[0] < anchors.interval[1] - anchors.interval[0]
 
 
+def test_scores_with_few_values_are_calibrated_as_others() -> None:
+    """Where many labels share the lowest score, a cut within them finds a part of what they hold."""
+    random = np.random.default_rng(0)
+    wrong, injected = random.random(20_000) < 0.2, random.random(20_000) < 0.05
+    scores = np.where(wrong | injected, -2.0, 2.0) + random.standard_normal(20_000)
+    fine, coarse = (calibrate([(values, injected)]) for values in (scores, np.maximum(scores, -1.5).round()))
+    assert coarse.rate == pytest.approx(fine.rate, abs=0.02)
+    np.testing.assert_allclose(coarse.recall[25:], fine.recall[25:], atol=0.03)
+
+
+def test_a_handful_of_injected_labels_corrects_nothing() -> None:
+    held_out, given, _ = simulated(uniform(0.2), 4000, 2.0, 0)
+    anchors = estimate(held_out, given)
+    found = calibrated(anchors, Calibration(3, (0.0, *[1.0] * 100)), 4000)
+    assert found.rate == pytest.approx(anchors.rate)
+    assert found.interval[0] <= anchors.interval[0] and found.interval[1] >= anchors.interval[1]
+
+
 def test_what_is_expected_of_a_longer_list_is_more_and_no_more_often_right() -> None:
     recall = [0, 0.01, *np.linspace(0.05, 1, 30), *[1] * 69]
     expected = np.array(Calibration(100, tuple(recall)).recalls(0.2))

@@ -79,6 +79,14 @@ def test_the_page_holds_all_it_needs(summary: dict[str, Any], folder: Path) -> N
             assert image.size == (8, 8)
 
 
+def test_marks_of_other_labels_are_other_marks(summary: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    as_json("diagnose", "digits", *NOISY, *QUICK, "--seed", 1, "--out", tmp_path)
+    keys = [
+        re.findall(r'"key": *"([^"]*)"', (place / "page.html").read_text()) for place in (folder, tmp_path)
+    ]
+    assert len(keys[0]) == len(keys[1]) == 1 and keys[0] != keys[1]
+
+
 def test_the_mask_leaves_out_what_is_distrusted_and_trains(
     summary: dict[str, Any], folder: Path, database: Path
 ) -> None:
@@ -249,9 +257,30 @@ def test_then_train_trains_on_what_is_kept(tmp_path: Path, database: Path) -> No
     assert "training images kept" in text
 
 
+def test_the_command_after_marks_trains_on_what_was_diagnosed(tmp_path: Path, database: Path) -> None:
+    settings = ("diagnose", "digits", *QUICK, "--seed", 3, "--out", tmp_path)
+    found = as_json(*settings)
+    first = found["suspects"][0]
+    (tmp_path / "marks.csv").write_text(
+        f"row,given,mark,label\n{first['row']},{first['given']},wrong,{first['suggested']}\n"
+    )
+    command = as_json(*settings, "--marks", tmp_path / "marks.csv")["suggestion"]["command"]
+    as_json(*shlex.split(command)[1:], "--epochs", 1, "--quiet")
+    (run,) = Store.open(database).runs()
+    assert (run["seed"], run["train_size"]) == (3, 600), "the seed says which 600 images"
+
+
+def test_a_score_of_features_goes_on_from_a_diagnosis_without(tmp_path: Path) -> None:
+    config, dataset, given = settings(train_size=300, epochs=5)
+    for name in ("posterior", "neighbours"):
+        found = diagnose(config, dataset, given, tmp_path, score=name, networks=2)
+    wrong = (given != dataset.train_labels)[found.rows]
+    assert wrong[found.order[: int(wrong.sum())]].mean() > 2 * wrong.mean()
+
+
 @pytest.mark.slow
 def test_the_loss_of_highest_noisy_validation_accuracy_is_suggested(tmp_path: Path) -> None:
-    short = ("--train-size", 600, "--epochs", 3, "--seeds", 2, "--quiet", "--out", tmp_path)
+    short = ("--train-size", 600, "--epochs", 3, "--seeds", 2, "--seed", 3, "--quiet", "--out", tmp_path)
     found = as_json("diagnose", "digits", *NOISY, *short)["suggestion"]
     comparison = found["comparison"]
     accuracies = [loss["val_accuracy"] for loss in comparison["losses"] if loss["state"] == "completed"]
@@ -278,6 +307,21 @@ def images(folder: Path, classes: int = 3, each: int = 40) -> Path:
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(place / f"{'abc'[shown]}-{i}.png")
     return folder
+
+
+def test_another_folder_of_the_same_name_is_another_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ("--epochs", 5, "--seeds", 2, "--no-compare", "--quiet", "--out", tmp_path / "out")
+    for place in ("one", "two"):
+        images(tmp_path / place / "squares")
+    monkeypatch.chdir(tmp_path / "one")
+    name = as_json("diagnose", "squares", *short)["dataset"]
+    monkeypatch.chdir(tmp_path / "two")
+    done = noisybench("diagnose", "squares", *short)
+    assert done.exit_code == 2 and str(tmp_path / "one" / "squares") in done.stderr
+    (prepared,) = re.findall(r"squares@\w+", done.stderr)
+    assert name.startswith(prepared) and as_json("diagnose", prepared, *short)["dataset"] == name
 
 
 def test_a_folder_is_prepared_once_and_its_files_are_named(tmp_path: Path) -> None:

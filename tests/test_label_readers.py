@@ -15,6 +15,7 @@ from datasets_files import colour, write_tree
 
 from noisybench import datasets
 from noisybench.datasets import Dataset, OwnOptions
+from noisybench.diagnosis import marks
 from noisybench.errors import DataError
 from noisybench.labels.label_file import LabelFile
 from noisybench.labels.manifest import Manifest
@@ -360,3 +361,16 @@ def test_training_on_a_published_file_says_how_its_order_is_known(
     assert done.exit_code == 0 and "order is right" in done.stderr and "file(key=worse_label)" in done.stdout
     assert "assumed" in noisybench(*command, tmp_path / "worse.npy").stderr
     assert noisybench("train", "--label-order", tmp_path / "order.npy").exit_code == 2
+
+
+def test_names_that_are_numbers_are_not_taken_for_numbers(tmp_path: Path, digits: Dataset) -> None:
+    counted = replace(digits, classes=tuple(str(number) for number in range(1, 11)))
+    path = tmp_path / "labels.csv"
+    path.write_bytes(marks.as_csv(digits.train_labels, counted))
+    by_name = read_labels(path, "", counted).fit(counted).given
+    path.write_bytes(marks.as_csv(digits.train_labels, digits))  # 0 to 9, and so numbers
+    by_number = read_labels(path, "", counted).fit(counted).given
+    assert np.array_equal(by_name, digits.train_labels) and np.array_equal(by_number, digits.train_labels)
+    path.write_text(path.read_text().replace(",0\n", ",10\n"))
+    with pytest.raises(DataError, match="no class"):
+        read_labels(path, "", replace(counted, classes=(*counted.classes[:9], "11")))

@@ -71,6 +71,7 @@ def completed(store: Store, config: Config, accuracies: list[float]) -> str:
         (["loss=cce,lq"], "given twice"),
         (["q=0.1..0.3", "q=0.5,0.6"], "given twice"),
         ([], "--over"),
+        (["optimiser=sgd,adam", "k=0.1..0.3"], "In the setting optimiser=sgd, k=0.1"),
     ],
 )
 def test_a_wrong_space_is_answered_in_words(over: list[str], words: str) -> None:
@@ -229,7 +230,8 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path, number: signal.Signals
         wait_for(lambda: disturbed.exists() and len(Store.read(disturbed).runs()) >= 2, 300)
         process.send_signal(number)
     finally:
-        process.communicate(timeout=300)
+        _, said = process.communicate(timeout=300)
+    assert number == signal.SIGKILL or "To go on, give the same command again: noisybench tune" in said
     rows = Store.open(disturbed).runs()
     assert len(rows) < 3 or any(row["status"] != "completed" for row in rows), "it came too late"
     found = [

@@ -24,8 +24,8 @@ def compared(
 ) -> "Suggestion | None":
     """Train the losses, each in a run of the store at `path`, and suggest one; None if no run completed.
 
-    given: options of each run but for its loss.  jobs: runs at once.  What the store has is not trained
-    again.
+    given: options of each run but for its loss, with its seed as a number.  jobs: runs at once.  What the
+    store has is not trained again.
     """
     from noisybench.cli.progress import progress
     from noisybench.store import Store
@@ -33,7 +33,7 @@ def compared(
     from noisybench.sweeps.search import Search
     from noisybench.sweeps.space import Space
 
-    seed = given.get("seed") or 0
+    seed = given["seed"]
     space = Space.read(
         {name: value for name, value in given.items() if name not in ("seed", "loss")},
         [f"loss={','.join(losses)}"],

@@ -66,7 +66,9 @@ def remember_arguments(arguments: Sequence[str]) -> None:
 
 def way_to_go_on() -> str:
     """The command line that continues what was interrupted; empty for a command that trains nothing."""
-    trains = _arguments[:1] in (["train"], ["sweep"], ["diagnose"]) and "--dry-run" not in _arguments
+    trains = (
+        _arguments[:1] in (["train"], ["sweep"], ["tune"], ["diagnose"]) and "--dry-run" not in _arguments
+    )
     return shlex.join(["noisybench", *_arguments]) if trains else ""
 
 

@@ -47,7 +47,16 @@ FIELDS = (
 )
 
 
-@config_options(*FIELDS)
+# Where they are not those of `train`.
+DEFAULTS = {
+    "rate": "no noise",
+    "model": "resnet8, or mlp if that is the data set's",
+    "epochs": "some 3,000 steps, from 20 to 100 epochs; for mlp the data set's",
+    "lr": "0.1 if resnet8 is the default model, else the data set's",
+}
+
+
+@config_options(*FIELDS, defaults=DEFAULTS)
 def diagnose(
     dataset: Annotated[
         str,
@@ -214,7 +223,8 @@ def diagnose(
         _show(diagnosis, prepared.classes, summary, correct)
     suggestion = None
     if compare:
-        runs = {field: values.get(field) for field in declared_fields()} | {"epochs": config.epochs}
+        runs = {field: values.get(field) for field in declared_fields()}
+        runs |= {"epochs": config.epochs, "seed": config.seed}
         kept = Inputs(labels=inputs.labels, keep=mask)
         suggestion = compared(losses, runs, kept, out / COMPARED, jobs, devices, quiet)
     if marked is not None:
@@ -225,12 +235,15 @@ def diagnose(
         write(written["labels"], marks_as_csv(corrected, prepared), quiet=True)
         tell(f"{len(marked.rows):,} labels are marked, {marked.n_wrong:,} of them as wrong.")
     loss = config.loss if suggestion is None else suggestion.loss
+    # The mask of drawn labels names its seed itself.
+    seed = None if labels is None else config.seed or None
     options = {
         "dataset": None if labels is None else name,
         "labels": labels,
         "keep": written["mask"],
         "loss": loss,
         "train_size": config.train_size,
+        "seed": seed,
     }
     summary["suggestion"] = {
         "loss": loss,
@@ -257,6 +270,7 @@ def diagnose(
             keep=written["mask"],
             loss=loss,
             train_size=config.train_size,
+            seed=seed,
             db=db,
             device=device,
             quiet=quiet,
@@ -269,19 +283,22 @@ def _prepared(dataset: str) -> str:
 
     known = [entry.name for entry in DATASETS]
     path = Path(dataset)
-    if dataset in known or not path.exists():
+    if DATASETS.is_registered(dataset) or not path.exists():
         return dataset
-    name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower())[:60].strip("-") or "images"
+    stem = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower())[:60].strip("-") or "images"
+    name = dataset if dataset in known else stem
     if DATASETS.is_registered(name):
         name = f"own-{name}"
     if name not in known:
         prepare_own(name, path, datasets.OwnOptions(workers=max(2, os.cpu_count() or 1)))
         return name
-    source = datasets.prepared(name).source
+    prepared = datasets.prepared(name)
+    source = prepared.source
     if source != str(path.resolve()):
         raise InvalidValue(
             f"{name} is already prepared, from {source} and not from {dataset}. Prepare {dataset} with"
-            f" `noisybench data add ANOTHER-NAME --from {dataset}`, then diagnose ANOTHER-NAME."
+            f" `noisybench data add ANOTHER-NAME --from {dataset}`, then diagnose ANOTHER-NAME. The images"
+            f" that are prepared are called {name}@{prepared.fingerprint[:12]}."
         )
     tell(f"{name} is already prepared from {source}; `noisybench data add` prepares it again.")
     return name

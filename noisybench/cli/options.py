@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from itertools import chain
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -16,9 +17,12 @@ from noisybench.registry import REGISTRIES, Entry, hyper_parameters
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "true|false"}
 
 
-def config_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def config_options(
+    *names: str, defaults: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add an option to a command for each of these fields of Config; without names, for all.
 
+    defaults: in words, where a field's own default is not that of the command.
     The hyper-parameters of what these fields name are added as shorthands (--q for --loss "lq(q=...)").  The
     command takes the options as ``**values`` for `Config.create`, None if not given.
     """
@@ -26,7 +30,7 @@ def config_options(*names: str) -> Callable[[Callable[..., None]], Callable[...,
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        added = [_parameter(name, *described) for name, described in _described(names).items()]
+        added = [_parameter(name, *described) for name, described in _described(names, defaults).items()]
         # Typer reads the signature; the command itself is left alone.
         command.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*added, *(p.replace(kind=p.KEYWORD_ONLY) for p in own)]
@@ -37,15 +41,18 @@ def config_options(*names: str) -> Callable[[Callable[..., None]], Callable[...,
     return decorate
 
 
-def _described(names: tuple[str, ...]) -> dict[str, tuple[OptionSpec, str]]:
+def _described(names: tuple[str, ...], others: Mapping[str, str]) -> dict[str, tuple[OptionSpec, str]]:
     """The declaration and the help text of each option, the hyper-parameters after the fields."""
     defaults = {f.name: f.default for f in fields(Config) if f.default not in (MISSING, None)}
     described: dict[str, tuple[OptionSpec, str]] = {}
     kinds = set()
     for name, declared in declared_fields().items():
         if declared.option.cli and (not names or name in names):
-            default = f" [default: {defaults[name]}]" if name in defaults else ""
-            described[name] = declared, _help(declared) + default
+            default = others.get(name, defaults.get(name))
+            text = _help(declared)
+            if name in others:
+                text = text.partition(" [default:")[0]
+            described[name] = declared, text + ("" if default is None else f" [default: {default}]")
             kinds.add(declared.option.kind)
     for name, owners in hyper_parameters().items():
         chosen = [(registry, entry) for registry, entry in owners if registry.kind in kinds]

@@ -148,6 +148,7 @@ def diagnose(
 
     def observed(number: int, part: Part, weight: Weight) -> Observation:
         training = replace(config, seed=config.seed + number)
+        with_features = chosen.needs_features and number == 0
         return observe(
             training,
             dataset,
@@ -155,9 +156,9 @@ def diagnose(
             part,
             device,
             precision,
-            folder / digest_of(training, labels_sha256(own), part),
+            folder / digest_of(training, labels_sha256(own), part, with_features),
             weight,
-            with_features=chosen.needs_features and number == 0,
+            with_features,
             show=lambda epoch: watch(number, epoch),
         )
 

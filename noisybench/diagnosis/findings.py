@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from noisybench.datasets import Dataset
 from noisybench.datasets.dataset import UNKNOWN
 from noisybench.diagnosis.diagnose import Diagnosis
+from noisybench.diagnosis.injection import FEW_INJECTED
 from noisybench.diagnosis.observing import Labels
 from noisybench.errors import join_limited
 
@@ -141,6 +142,16 @@ def notes(diagnosis: Diagnosis, dataset: Dataset, n_conflicting: int) -> list[st
         found.append(
             f"More than half of the labels {named(polluted)} are distrusted. Where most labels of a class are"
             " wrong the network learns them, and it may be the right ones that are distrusted: look at them."
+        )
+    if diagnosis.rate > POLLUTED:
+        found.append(
+            "More than half of all labels are distrusted: either they are wrong, or the networks have learnt"
+            " too little to tell. Train longer (--epochs), and compare."
+        )
+    if diagnosis.calibration.n < FEW_INJECTED:
+        found.append(
+            f"Only {diagnosis.calibration.n} labels were made wrong on purpose: what the ranking finds of"
+            " them says little, and the estimates do without it."
         )
     if n_conflicting:
         found.append(

@@ -12,6 +12,7 @@ from noisybench.diagnosis.observing import Labels, Part
 SHARE = 0.05
 # Of the injected labels, how many a cut must find to be counted on.
 ENOUGH = 0.3
+FEW_INJECTED = 10
 # How far real wrong labels may be harder or easier to find than injected ones, as a share of the rate.
 SIMILARITY = 0.1
 # As much of the injected noise is uniform: an estimate without noise has no kind.
@@ -79,11 +80,12 @@ def calibrated(anchors: Estimate, calibration: Calibration, n: int) -> Estimate:
     """The estimate by anchors, corrected by what the ranking finds of injected labels.
 
     The better the ranking finds these, the more it counts beside the anchors, and the more their interval
-    shrinks: by the square of its recall.  Where wrong labels are learnt by heart the ranking says little.
+    shrinks: by the square of its recall, unless there are fewer than FEW_INJECTED.  Where wrong labels are
+    learnt by heart the ranking says little.
     n: labels that are diagnosed.
     """
     recall = calibration.recall_at(anchors.rate)
-    weight = recall**2
+    weight = recall**2 if calibration.n >= FEW_INJECTED else 0.0
     rate = anchors.rate + weight * (calibration.rate - anchors.rate)
     sampling = rate * (1 - rate) / n + rate**2 * (1 - recall) / max(recall * calibration.n, 1)
     margin = CONFIDENCE * float(np.sqrt(sampling)) + SIMILARITY * rate
@@ -102,7 +104,18 @@ def calibrate(scores: list[tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> Ca
     n = sum(int(injected.sum()) for _, injected in scores)
     found = np.zeros(101)
     for values, injected in scores:
+        values = _without_ties(values)
         cuts = np.quantile(values[~injected], shares)
         found += (values[injected] <= cuts[:, None]).sum(axis=1)
     found[0] = 0
     return Calibration(n, tuple(float(value) for value in found / max(n, 1)))
+
+
+def _without_ties(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The scores (n,); if some are equal, their ranks, with equal ones in random order."""
+    if len(np.unique(values)) == len(values):
+        return values
+    random = np.random.default_rng(0).random(len(values))
+    ranks = np.empty(len(values))
+    ranks[np.lexsort((random, values))] = np.arange(len(values))
+    return ranks

@@ -1,6 +1,7 @@
 """Marks of a person who looked at the page of suspects: read, and labels corrected by them."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,10 @@ def read(path: Path, dataset: Dataset, given: Labels) -> Marks:
 
 
 def as_csv(labels: Labels, dataset: Dataset) -> bytes:
-    """The labels of all training images as a file for `train --labels`."""
-    lines = ["source_index,label\n"]
-    lines += [f"{index},{label}\n" for index, label in zip(dataset.train_index, labels, strict=True)]
-    return "".join(lines).encode()
+    """The labels of all training images, by their names, as a file for `train --labels`."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("source_index", "label"))
+    names = (dataset.classes[label] for label in labels)
+    writer.writerows(zip(dataset.train_index.tolist(), names, strict=True))
+    return file.getvalue().encode()

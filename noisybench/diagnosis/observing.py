@@ -251,9 +251,9 @@ def parts(n: int, folds: int, networks: int, given: Labels, seed: int) -> list[P
     ]
 
 
-def digest_of(config: Config, labels: str, part: Part) -> str:
+def digest_of(config: Config, labels: str, part: Part, with_features: bool) -> str:
     """A name for the training of a part and what is observed, which no other training has."""
     content = b"".join(array.astype("<i8").tobytes() for array in vars(part).values())
-    observed = [field.name for field in fields(Observation)]
+    observed = [field.name for field in fields(Observation)] + ["their values"] * with_features
     described = json.dumps([config.identity, labels, observed]).encode()
     return hashlib.sha256(described + content).hexdigest()[:16]

@@ -12,6 +12,7 @@ from noisybench import pages
 from noisybench.datasets import Dataset
 from noisybench.diagnosis.diagnose import Diagnosis
 from noisybench.diagnosis.findings import CANNOT_SEE, confused_pairs
+from noisybench.labels.drawing import labels_sha256
 
 # Pictures in the page: half as many again as are distrusted, within these bounds.
 FEWEST, MOST = 200, 3000
@@ -29,8 +30,10 @@ def render(
     """
     numbers = {name: number for number, name in enumerate(dataset.classes)}
     shown = suspects[: min(MOST, max(FEWEST, diagnosis.n_flagged * 3 // 2))]
+    labels = labels_sha256(np.concatenate([diagnosis.rows, diagnosis.given]))
     data = {
-        "key": f"noisybench-diagnose-{dataset.fingerprint[:12]}",
+        # Of marks that the browser keeps: those of other labels are not about these.
+        "key": f"noisybench-diagnose-{dataset.fingerprint[:12]}-{labels[:12]}",
         "n": len(diagnosis.rows),
         "rate": diagnosis.rate,
         "recall": diagnosis.calibration.recalls(diagnosis.rate),

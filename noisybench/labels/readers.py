@@ -115,14 +115,18 @@ def _index(path: Path, columns: dict[Any, Any], dataset: Dataset) -> Labels | No
 
 
 def _numbers(path: Path, name: str, values: Any, dataset: Dataset, least: int) -> Labels:
-    """Labels as numbers: text is the name of a class or a number."""
+    """Labels as numbers: texts are names of classes, or numbers, of which names that are numbers are none."""
     texts = list(values) if isinstance(values, (list, tuple)) else np.asarray(values).tolist()
     if not isinstance(texts, list) or not any(isinstance(text, str) for text in texts):
         return _integers(path, name, values)
-    numbers = {known: number for number, known in enumerate(dataset.classes)}
-    numbers = {str(number): number for number in range(least, dataset.n_classes)} | numbers
+    names = {known: number for number, known in enumerate(dataset.classes)}
+    numbers = {str(number): number for number in range(least, dataset.n_classes)}
     if least == UNKNOWN:
         numbers.setdefault("", UNKNOWN)
+    if names.keys().isdisjoint(numbers):
+        numbers |= names
+    elif all(text in names for text in texts):
+        numbers = names
     unknown = next((text for text in texts if text not in numbers), None)
     if unknown is not None:
         raise DataError(

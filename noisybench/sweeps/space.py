@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -102,7 +102,7 @@ class Space:
         first = {name: ends[0] for name, ends in written.items()}
         axes = []
         for name, ends in written.items():
-            configs = [Config.from_user(**{**given, **first, name: end}) for end in ends]
+            configs = [_config({**given, **first, name: end}, first.keys()) for end in ends]
             axes.append(_axis(name, [value_of(config, name) for config in configs], log[name]))
         return cls(given, tuple(axes), files)
 
@@ -145,6 +145,20 @@ def value_of(config: Config, name: str) -> Value:
             if name in arguments:
                 return arguments[name]  # type: ignore[no-any-return]
     return None
+
+
+def _config(values: Mapping[str, Any], searched: Collection[str]) -> Config:
+    """The run of these values.  Raises InvalidValue, with those that are searched, where they do not go
+    together."""
+    try:
+        return Config.from_user(**values)
+    except InputError as error:
+        if len(searched) == 1:
+            raise
+        setting = ", ".join(f"{name}={values[name]}" for name in searched)
+        raise InvalidValue(
+            f"{error} (In the setting {setting}: each must go with every other one.)"
+        ) from None
 
 
 def _listed(text: str) -> list[str]:
