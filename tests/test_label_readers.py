@@ -15,6 +15,7 @@ from datasets_files import colour, write_tree
 
 from noisybench import datasets
 from noisybench.datasets import Dataset, OwnOptions
+from noisybench.datasets.dataset import UNKNOWN
 from noisybench.diagnosis import marks
 from noisybench.errors import DataError
 from noisybench.labels.label_file import LabelFile
@@ -371,6 +372,11 @@ def test_names_that_are_numbers_are_not_taken_for_numbers(tmp_path: Path, digits
     path.write_bytes(marks.as_csv(digits.train_labels, digits))  # 0 to 9, and so numbers
     by_number = read_labels(path, "", counted).fit(counted).given
     assert np.array_equal(by_name, digits.train_labels) and np.array_equal(by_number, digits.train_labels)
+    true = ["", "10", *map(str, digits.train_labels[2:] + 1)]
+    table = {"source_index": digits.train_index, "label": digits.train_labels + 1, "clean_label": true}
+    pd.DataFrame(table).to_csv(tmp_path / "true.csv", index=False)
+    read = read_labels(tmp_path / "true.csv", "", counted)
+    assert read.clean is not None and read.clean[:3].tolist() == [UNKNOWN, 9, digits.train_labels[2]]
     path.write_text(path.read_text().replace(",0\n", ",10\n"))
     with pytest.raises(DataError, match="no class"):
         read_labels(path, "", replace(counted, classes=(*counted.classes[:9], "11")))

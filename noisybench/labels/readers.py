@@ -119,21 +119,21 @@ def _numbers(path: Path, name: str, values: Any, dataset: Dataset, least: int) -
     texts = list(values) if isinstance(values, (list, tuple)) else np.asarray(values).tolist()
     if not isinstance(texts, list) or not any(isinstance(text, str) for text in texts):
         return _integers(path, name, values)
-    names = {known: number for number, known in enumerate(dataset.classes)}
-    numbers = {str(number): number for number in range(least, dataset.n_classes)}
+    none = {str(number): number for number in range(least, 0)}
     if least == UNKNOWN:
-        numbers.setdefault("", UNKNOWN)
-    if names.keys().isdisjoint(numbers):
-        numbers |= names
-    elif all(text in names for text in texts):
-        numbers = names
-    unknown = next((text for text in texts if text not in numbers), None)
+        none[""] = UNKNOWN
+    names = {name: number for number, name in enumerate(dataset.classes)} | none
+    numbers = {str(number): number for number in range(dataset.n_classes)} | none
+    known = names if all(text in names for text in texts) else numbers
+    if not set(dataset.classes) & numbers.keys():
+        known = names | numbers
+    unknown = next((text for text in texts if text not in known), None)
     if unknown is not None:
         raise DataError(
             f"{path}: the label {unknown!r} in {name} is no class of {dataset.name}."
             f" Its classes: {', '.join(dataset.classes)}."
         )
-    return np.array([numbers[text] for text in texts], dtype=np.int64)
+    return np.array([known[text] for text in texts], dtype=np.int64)
 
 
 def _integers(path: Path, name: str, values: Any) -> Labels:
