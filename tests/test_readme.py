@@ -74,7 +74,7 @@ def test_photos_are_diagnosed_corrected_and_trained(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, (line, done.stderr)
     assert (tmp_path / "found" / "page.html").stat().st_size
-    assert (tmp_path / "found" / "labels.csv").read_text().splitlines()[1].endswith(",1"), "class zero"
+    assert (tmp_path / "found" / "labels.csv").read_text().splitlines()[1].endswith(",zero")
     assert "photos" in done.stdout and "lq" in done.stdout
 
 
