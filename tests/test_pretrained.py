@@ -20,8 +20,8 @@ from noisybench.store import Store
 from noisybench.sweeps.grid import load
 from noisybench.sweeps.sweep import plan
 
-# In float32: of images so small torch's gradients in bfloat16 are NaN now and then, from memory that nothing was
-# written to (torch 2.15, with AMX).
+# In float32: of images so small torch's gradients in bfloat16 are NaN now and then, from memory that nothing
+# was written to (torch 2.15, with AMX).
 TINY = {"epochs": 1, "train_size": 60, "model": "torchvision-resnet18", "precision": "fp32"}
 
 
