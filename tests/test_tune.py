@@ -71,7 +71,7 @@ def completed(store: Store, config: Config, accuracies: list[float]) -> str:
         (["loss=cce,lq"], "given twice"),
         (["q=0.1..0.3", "q=0.5,0.6"], "given twice"),
         ([], "--over"),
-        (["optimiser=sgd,adam", "k=0.1..0.3"], "In the setting optimiser=sgd, k=0.1"),
+        (["optimiser=sgd,adam", "k=0.1..0.3"], "Setting: optimiser=sgd, k=0.1"),
     ],
 )
 def test_a_wrong_space_is_answered_in_words(over: list[str], words: str) -> None:

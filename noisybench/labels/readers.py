@@ -115,7 +115,10 @@ def _index(path: Path, columns: dict[Any, Any], dataset: Dataset) -> Labels | No
 
 
 def _numbers(path: Path, name: str, values: Any, dataset: Dataset, least: int) -> Labels:
-    """Labels as numbers: texts are names of classes, or numbers, of which names that are numbers are none."""
+    """Labels as numbers, from texts that are names of classes or numbers.
+
+    Where names of classes look like numbers, either all texts are names or all are numbers.
+    """
     texts = list(values) if isinstance(values, (list, tuple)) else np.asarray(values).tolist()
     if not isinstance(texts, list) or not any(isinstance(text, str) for text in texts):
         return _integers(path, name, values)

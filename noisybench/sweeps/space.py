@@ -156,9 +156,7 @@ def _config(values: Mapping[str, Any], searched: Collection[str]) -> Config:
         if len(searched) == 1:
             raise
         setting = ", ".join(f"{name}={values[name]}" for name in searched)
-        raise InvalidValue(
-            f"{error} (In the setting {setting}: each must go with every other one.)"
-        ) from None
+        raise InvalidValue(f"{error} (Setting: {setting}. Any searched values must fit together.)") from None
 
 
 def _listed(text: str) -> list[str]:
